@@ -13,8 +13,8 @@ import msgspec
 import uvicorn
 import uvloop
 
-from chatwright.app import Server, assemble
 from chatwright.config import load
+from chatwright.server.app import Server, assemble
 
 
 async def serve(server: Server, port: int, path: Path) -> None:

@@ -18,7 +18,7 @@ from chatwright.api.errors import TABLE as STATUSES
 from chatwright.api.errors import status_of
 from chatwright.api.limits import TABLE as LIMITS
 from chatwright.api.openai.wire import ChatCompletionRequest
-from chatwright.assembly import CHOOSES_TOKENS, SUPPORTED_PARAMETERS
+from chatwright.server.assembly import CHOOSES_TOKENS, SUPPORTED_PARAMETERS
 from chatwright.config import Settings
 from chatwright.core.errors import BY_CODE
 from chatwright.grammar.keywords import rows as keyword_rows

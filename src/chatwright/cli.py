@@ -58,7 +58,7 @@ def serve(
     source = Source(config=config, flags=flags | {"log_level": log_level, "log_format": log_format})
     settings = source.read()
     set_up_logs(settings.log_level, settings.log_format)
-    from chatwright.serving import run  # noqa: PLC0415  the server's imports take half a second
+    from chatwright.server.serving import run  # noqa: PLC0415  the server's imports take half a second
 
     sys.exit(run(source, settings, Console(stderr=True)))
 
@@ -102,9 +102,9 @@ def models_pull(
     home: HomeOption = None,
 ) -> None:
     """Install a model of the catalog, or register a file of your own."""
-    from chatwright.assembly import derivations, sources  # noqa: PLC0415
     from chatwright.models.installed import pull  # noqa: PLC0415
     from chatwright.models.progress_bar import ProgressBar  # noqa: PLC0415
+    from chatwright.server.assembly import derivations, sources  # noqa: PLC0415
 
     settings = load(config, home=home)
     progress = ProgressBar(Console(stderr=True))

@@ -13,9 +13,9 @@ import pytest
 import pytest_asyncio
 import uvicorn
 
-from chatwright.app import assemble
 from chatwright.config import Settings
 from chatwright.models.catalog import DEFAULT_SLUG as MODEL
+from chatwright.server.app import assemble
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.slow]
 KEY = "inside"

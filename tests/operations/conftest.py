@@ -18,9 +18,9 @@ import httpx
 import pytest
 
 from chatwright.accounts.keys import IssuedKey, Keys, KeySettings
-from chatwright.app import open_store
 from chatwright.config import Settings
 from chatwright.models.catalog import DEFAULT_SLUG
+from chatwright.server.app import open_store
 
 WORDS = " ".join(f"word{number}" for number in range(40))
 

@@ -154,7 +154,7 @@ def test_several_processes_share_one_engine_and_survive_each_other(site, ask) ->
     site.write(site.native(), workers=2)
     site.start()
     children = site.children()
-    assert len(children["chatwright.worker"]) == 2
+    assert len(children["chatwright.server.worker"]) == 2
     (engine,) = children["chatwright.engines.process"]
     admin = site.key("admin").secret
     issued = site.key()
@@ -177,10 +177,11 @@ def test_several_processes_share_one_engine_and_survive_each_other(site, ask) ->
         thread.start()
     try:
         eventually(lambda: len(texts) > 5)
-        os.kill(children["chatwright.worker"][0], signal.SIGKILL)
+        os.kill(children["chatwright.server.worker"][0], signal.SIGKILL)
         eventually(
             lambda: len(
-                set(site.children().get("chatwright.worker", [])) - set(children["chatwright.worker"])
+                set(site.children().get("chatwright.server.worker", []))
+                - set(children["chatwright.server.worker"])
             )
         )
         known = len(texts)
@@ -206,7 +207,7 @@ def test_several_processes_share_one_engine_and_survive_each_other(site, ask) ->
     for _ in range(6):
         with site.client(issued.secret) as client:
             assert client.get("/v1/models").status_code == 401
-    workers = site.children()["chatwright.worker"]
+    workers = site.children()["chatwright.server.worker"]
     site.stop(signal.SIGKILL)
     eventually(lambda: not any(alive(pid) for pid in workers))
 

@@ -87,7 +87,7 @@ def shown_time(unix_ms: int | None) -> str:
 @contextmanager
 def opened(config: Path | None, home: Path | None) -> Iterator[tuple[Store, bytes]]:
     """The database and the pepper of its keys, closed afterwards."""
-    from chatwright.app import open_store  # noqa: PLC0415  half a second that other commands need not wait
+    from chatwright.server.app import open_store  # noqa: PLC0415  half a second that other commands need not wait
 
     store, pepper = open_store(load(config, home=home))
     try:

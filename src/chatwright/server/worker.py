@@ -1,4 +1,4 @@
-"""One of several API processes: `python -m chatwright.worker`, started by `chatwright serve --workers N`."""
+"""One of several API processes: `python -m chatwright.server.worker`, started by `chatwright serve --workers N`."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from pathlib import Path
 import msgspec
 import uvloop
 
-from chatwright.app import Server, assemble
-from chatwright.assembly import SharedEngines
 from chatwright.config import Source
-from chatwright.http_server import HttpServer
-from chatwright.reloading import ParentReloading, Reloading
+from chatwright.server.app import Server, assemble
+from chatwright.server.assembly import SharedEngines
+from chatwright.server.http_server import HttpServer
+from chatwright.server.reloading import ParentReloading, Reloading
 from chatwright.telemetry.logs import set_up_logs
 
 READY = b"ready\n"

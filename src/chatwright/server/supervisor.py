@@ -17,14 +17,14 @@ from pathlib import Path
 
 import msgspec
 
-from chatwright.assembly import SharedEngines, served_model
 from chatwright.config import ConfigError, ModelSettings, Settings, Source
 from chatwright.core.errors import ChatwrightError
-from chatwright.fleet import Fleet
 from chatwright.models.errors import ModelError
 from chatwright.models.progress import Progress, Silent
+from chatwright.server.assembly import SharedEngines, served_model
+from chatwright.server.fleet import Fleet
+from chatwright.server.worker import READY, Assignment
 from chatwright.service.model import ServedModel
-from chatwright.worker import READY, Assignment
 
 log = logging.getLogger("chatwright")
 
@@ -107,7 +107,7 @@ class Supervisor:
         worker = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
-            "chatwright.worker",
+            "chatwright.server.worker",
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             pass_fds=(descriptor,),

@@ -12,8 +12,8 @@ from typing import Any
 import uvicorn
 
 from chatwright.api.admin.reload import Reloader
-from chatwright.app import Server
 from chatwright.core.errors import ChatwrightError
+from chatwright.server.app import Server
 
 log = logging.getLogger("chatwright")
 

@@ -26,15 +26,15 @@ from chatwright.api.application import build
 from chatwright.api.operations import Operations
 from chatwright.api.settings import ApiSettings
 from chatwright.api.traffic import Traffic
-from chatwright.assembly import SharedEngines, served_model
-from chatwright.books import buckets, model_limits, prices, sending_webhooks
 from chatwright.config import ModelSettings, Settings
 from chatwright.core.errors import InvalidRequest
 from chatwright.engines.residency import Residency
-from chatwright.fleet import Fleet
 from chatwright.models.progress import Progress, Silent
 from chatwright.rendering.worker import TemplateWorkerPool, WorkerLimits
-from chatwright.scrape import Scrape
+from chatwright.server.assembly import SharedEngines, served_model
+from chatwright.server.books import buckets, model_limits, prices, sending_webhooks
+from chatwright.server.fleet import Fleet
+from chatwright.server.scrape import Scrape
 from chatwright.service.catalog import Catalog
 from chatwright.service.chat import ChatService
 from chatwright.service.handoff import Handoffs

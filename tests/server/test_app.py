@@ -8,9 +8,9 @@ import json
 import httpx
 import pytest
 
-from chatwright.app import assemble, first_key, open_store
 from chatwright.config import ConfigError, Settings
 from chatwright.core.errors import EngineFailed
+from chatwright.server.app import assemble, first_key, open_store
 
 HEADERS = {"authorization": "Bearer k"}
 BODY = {"model": "smollm2", "messages": [{"role": "user", "content": "Hi"}]}

@@ -24,7 +24,6 @@ from chatwright.engines.process.options import EngineKind, EngineOptions
 from chatwright.engines.residency import OnDemandEngine, Residency
 from chatwright.engines.script_file import read_script
 from chatwright.engines.scripted import ScriptedEngine
-from chatwright.fleet import identity
 from chatwright.grammar.compiler import GrammarCompiler
 from chatwright.models import installed
 from chatwright.models.installed import Derivations
@@ -34,6 +33,7 @@ from chatwright.models.sources.job import SourceSettings
 from chatwright.parsing.registry import detect_or_generic
 from chatwright.rendering.renderer import Renderer
 from chatwright.rendering.worker import TemplateWorkerPool
+from chatwright.server.fleet import identity
 from chatwright.service.catalog_view import ModelCard
 from chatwright.service.model import ServedModel
 from chatwright.tokenization.gguf import tokenizer_json

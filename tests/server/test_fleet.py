@@ -10,12 +10,12 @@ import logging
 import httpx
 import pytest
 
-from chatwright import fleet as fleet_module
 from chatwright.accounts.keys import KeySettings
-from chatwright.app import assemble
 from chatwright.config import Source
 from chatwright.core.errors import InvalidRequest
-from chatwright.reloading import Reloading, differences
+from chatwright.server import fleet as fleet_module
+from chatwright.server.app import assemble
+from chatwright.server.reloading import Reloading, differences
 
 BODY = {"model": "smollm2", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 500}
 TEXT = "one two three four five six seven eight nine ten"

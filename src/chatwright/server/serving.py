@@ -11,14 +11,14 @@ import uvloop
 from rich.console import Console
 
 from chatwright.accounts.keys import Keys
-from chatwright.app import assemble, first_key, open_store
-from chatwright.books import refuse_unshared_limits
 from chatwright.config import Settings, Source
-from chatwright.fleet import Fleet
-from chatwright.http_server import HttpServer
 from chatwright.models.progress_bar import ProgressBar
-from chatwright.reloading import Reloading
-from chatwright.supervisor import Supervisor
+from chatwright.server.app import assemble, first_key, open_store
+from chatwright.server.books import refuse_unshared_limits
+from chatwright.server.fleet import Fleet
+from chatwright.server.http_server import HttpServer
+from chatwright.server.reloading import Reloading
+from chatwright.server.supervisor import Supervisor
 
 BACKLOG = 2048
 """Connections that may wait to be accepted."""

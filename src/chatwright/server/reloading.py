@@ -11,10 +11,10 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from chatwright.app import Server
 from chatwright.config import SECRET, ConfigError, ModelSettings, Settings
 from chatwright.core.errors import ChatwrightError, InvalidRequest
 from chatwright.models.errors import ModelError
+from chatwright.server.app import Server
 from chatwright.telemetry.logs import set_level
 
 log = logging.getLogger("chatwright")

@@ -93,7 +93,17 @@ def test_home_is_made_absolute(monkeypatch):
         ('[[models]]\nmodel = "m"\nengin = "native"', ["models.[0].engin", "no such setting"]),
         (
             '[[models]]\nmodel = "m"\nengine = "gpu"',
-            ["models.[0].engine", "'gpu'", "'native', 'openvino' or 'scripted'"],
+            ["models.[0].engine", "'gpu'", "'sglang' or 'trtllm'"],
+        ),
+        ('[[models]]\nmodel = "m"\nengine = "vllm"', ["models.[0]", "backends is missing"]),
+        (
+            '[[models]]\nmodel = "m"\n[[models.backends]]\nurl = "http://a"',
+            ["models.[0]", "backends is only"],
+        ),
+        ('[[models]]\nmodel = "m"\nreplicas = 2\n[models.pools]\nprefill = 1', ["models.[0]", "give one"]),
+        (
+            '[[models]]\nmodel = "m"\n[models.ray]\nmin_replicas = 3\nmax_replicas = 2',
+            ["models.[0].ray", "at least min_replicas, 3"],
         ),
         ('[[models]]\nmodel = "m"\nkv_cache_gib = -1', ["models.[0].kv_cache_gib", "-1"]),
         ('[[models]]\nmodel = "m"\nengine = "scripted"', ["models.[0]", "script is missing"]),

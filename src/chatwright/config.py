@@ -13,7 +13,6 @@ from typing import Annotated, Any, Literal, Self
 import platformdirs
 from pydantic import (
     BaseModel,
-    ConfigDict,
     Field,
     NonNegativeInt,
     PositiveInt,
@@ -30,7 +29,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
-from chatwright.metering import LimitSettings, PriceSettings
+from chatwright.model_config import ModelSettings
 from chatwright.models.catalog import DEFAULT_SLUG
 
 SECRET = (("api_keys",), ("webhook_secret",), ("database_url",), ("redis_url",))
@@ -39,55 +38,6 @@ SECRET = (("api_keys",), ("webhook_secret",), ("database_url",), ("redis_url",))
 
 class ConfigError(Exception):
     """Configuration that can't be used; the message names the key."""
-
-
-class ModelSettings(BaseModel):
-    """One model to serve. `model` is a slug or alias of the catalog, of a pulled model, or a path to a .gguf or IR folder."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    model: str = Field(min_length=1, description="Slug, alias or path of the model.")
-    aliases: list[str] = Field(default=[], description="More names it answers to.")
-    engine: Literal["native", "openvino", "scripted"] | None = Field(
-        default=None,
-        description="Kernels to run it on, or `scripted` for given answers; default: the fastest available.",
-    )
-    context_length: PositiveInt | None = Field(
-        default=None, description="Tokens a sequence may hold; default: the model's."
-    )
-    threads: PositiveInt | None = Field(
-        default=None, description="Threads of the engine; default: all cores."
-    )
-    price: PriceSettings = Field(
-        default_factory=PriceSettings, description="What its tokens cost; default: nothing."
-    )
-    limits: LimitSettings = Field(
-        default_factory=LimitSettings, description="Limits that all its callers share; default: none."
-    )
-    kv_cache_gib: float | None = Field(
-        default=None,
-        gt=0,
-        description="Memory for KV blocks in GiB; default: a quarter of what is free, at most 8.",
-    )
-    script: Path | None = Field(
-        default=None,
-        description="JSON file with the answers of a scripted engine: an array of texts or arrays of token ids.",
-    )
-    interval_ms: float = Field(
-        default=0, ge=0, allow_inf_nan=False, description="Pause of a scripted engine before each token."
-    )
-    fail_after: NonNegativeInt | None = Field(
-        default=None, description="Tokens after which each answer of a scripted engine breaks off."
-    )
-
-    @model_validator(mode="after")
-    def _scripted(self) -> Self:
-        given = {"script", "interval_ms", "fail_after"} & self.model_fields_set
-        if self.engine == "scripted" and self.script is None:
-            raise ValueError('script is missing: engine = "scripted" needs the file with its answers')
-        if self.engine != "scripted" and given:
-            raise ValueError(f'{min(given)} is only for engine = "scripted"')
-        return self
 
 
 class Settings(BaseSettings):

@@ -13,7 +13,8 @@ from chatwright.core.generation import GenerationRequest, TokenChunk
 class EngineInfo(msgspec.Struct, frozen=True):
     """What an engine can do. `fingerprint` changes whenever the same seed may give other tokens.
 
-    `vocab_size` is the width of the logits, `context_length` the most tokens a sequence may hold.
+    `vocab_size` is the width of the logits, `context_length` the most tokens a sequence may hold;
+    `unsupported` names the request's fields that the engine can't honour.
     """
 
     name: str
@@ -21,6 +22,7 @@ class EngineInfo(msgspec.Struct, frozen=True):
     vocab_size: int
     context_length: int
     supports_logprobs: bool = True
+    unsupported: tuple[str, ...] = ()
 
 
 class EngineStats(msgspec.Struct, frozen=True):

@@ -56,7 +56,8 @@ class GenerationRequest(msgspec.Struct, frozen=True):
     arrival time in seconds, larger is later (6.6); `deadline` a Unix time after which a request that still
     waits is dropped;
     `cache_salt` the tenant whose prefix cache it shares; `fair_key` the tenant it is scheduled for and
-    `weight` that tenant's share, `waiting_share` the part of the engine's waiting room that it may fill.
+    `weight` that tenant's share, `waiting_share` the part of the engine's waiting room that it may fill;
+    `affinity` names the conversation, where the client said: its next request had better meet the same replica.
     """
 
     id: str
@@ -73,6 +74,7 @@ class GenerationRequest(msgspec.Struct, frozen=True):
     thinking: ThinkingBudget | None = None
     draft_token_ids: tuple[int, ...] = ()
     handoff: Handoff | None = None
+    affinity: str = ""
 
 
 class TokenLogprob(msgspec.Struct, frozen=True, array_like=True):

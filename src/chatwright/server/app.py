@@ -26,9 +26,10 @@ from chatwright.api.application import build
 from chatwright.api.operations import Operations
 from chatwright.api.settings import ApiSettings
 from chatwright.api.traffic import Traffic
-from chatwright.config import ModelSettings, Settings
+from chatwright.config import Settings
 from chatwright.core.errors import InvalidRequest
 from chatwright.engines.residency import Residency
+from chatwright.model_config import ModelSettings
 from chatwright.models.progress import Progress, Silent
 from chatwright.rendering.worker import TemplateWorkerPool, WorkerLimits
 from chatwright.server.assembly import SharedEngines, served_model

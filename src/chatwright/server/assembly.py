@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from chatwright.config import ConfigError, ModelSettings, Settings
+from chatwright.config import ConfigError, Settings
 from chatwright.core.engine import Engine, EngineInfo
 from chatwright.core.errors import EngineFailed
 from chatwright.engines.batching.loop import LoopLimits
@@ -25,6 +25,7 @@ from chatwright.engines.residency import OnDemandEngine, Residency
 from chatwright.engines.script_file import read_script
 from chatwright.engines.scripted import ScriptedEngine
 from chatwright.grammar.compiler import GrammarCompiler
+from chatwright.model_config import ModelSettings
 from chatwright.models import installed
 from chatwright.models.installed import Derivations
 from chatwright.models.manifest import InstalledModel

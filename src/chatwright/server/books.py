@@ -19,7 +19,8 @@ from chatwright.accounts.redis_buckets import RedisBuckets
 from chatwright.accounts.store import Store
 from chatwright.accounts.unshared_buckets import UnsharedBuckets
 from chatwright.accounts.webhooks import WebhookSender
-from chatwright.config import ConfigError, ModelSettings, Settings
+from chatwright.config import ConfigError, Settings
+from chatwright.model_config import ModelSettings
 from chatwright.service.catalog import Catalog
 
 WEBHOOK_SECONDS = 10.0

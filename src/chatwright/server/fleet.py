@@ -7,8 +7,9 @@ import dataclasses
 import logging
 from collections.abc import Callable, Sequence
 
-from chatwright.config import ConfigError, ModelSettings
+from chatwright.config import ConfigError
 from chatwright.core.engine import Engine
+from chatwright.model_config import ModelSettings
 from chatwright.service.catalog import Catalog
 from chatwright.service.model import ServedModel
 

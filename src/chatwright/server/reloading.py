@@ -11,8 +11,9 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from chatwright.config import SECRET, ConfigError, ModelSettings, Settings
+from chatwright.config import SECRET, ConfigError, Settings
 from chatwright.core.errors import ChatwrightError, InvalidRequest
+from chatwright.model_config import ModelSettings
 from chatwright.models.errors import ModelError
 from chatwright.server.app import Server
 from chatwright.telemetry.logs import set_level

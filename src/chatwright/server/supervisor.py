@@ -17,8 +17,9 @@ from pathlib import Path
 
 import msgspec
 
-from chatwright.config import ConfigError, ModelSettings, Settings, Source
+from chatwright.config import ConfigError, Settings, Source
 from chatwright.core.errors import ChatwrightError
+from chatwright.model_config import ModelSettings
 from chatwright.models.errors import ModelError
 from chatwright.models.progress import Progress, Silent
 from chatwright.server.assembly import SharedEngines, served_model

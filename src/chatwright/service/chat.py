@@ -60,7 +60,7 @@ class ChatService:
         model = self._catalog.resolve(request.model, account)
         tier = tier_of(account, request.service_tier)
         self._shedding.check(model.card.id, tier)
-        prepared = await prepare(request, account, model, tier, self._handoffs, deadline)
+        prepared = await prepare(request, account, model, tier, self._handoffs, deadline, affinity)
         record = RequestRecord(
             request_id, account.key_id, account.project_id, model.card.id, tier, request.metadata
         )

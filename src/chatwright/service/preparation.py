@@ -51,6 +51,7 @@ async def prepare(
     tier: str,
     handoffs: Handoffs,
     deadline: float | None,
+    affinity: str | None = None,
 ) -> Prepared:
     """In the order of the contract (1.3). Raises every InvalidRequest there can be; takes nothing from anybody."""
     check_token_ids(request.sampling, model.tokenizer.token_count)
@@ -71,6 +72,7 @@ async def prepare(
         thinking=thinking if compiled.grammar is not None else None,
         draft_token_ids=_draft(request, model),
         handoff=handoff,
+        affinity=affinity or "",
         **_scheduling(account, tier, length, deadline),
     )
     return Prepared(generation, built, compiled)

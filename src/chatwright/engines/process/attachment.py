@@ -8,15 +8,17 @@ from pathlib import Path
 
 from chatwright.core.errors import EngineFailed
 from chatwright.engines.process import frames
+from chatwright.engines.process.tcp import TcpAddress, connect
 
 RETRY_SECONDS = 0.1
+RETRY_TCP_SECONDS = 0.5
 
 
 class Attachment:
-    """Lives from `start` to `end`, like a child. The process listens on a Unix socket at `path`."""
+    """Lives from `start` to `end`, like a child. The process listens on a Unix socket at this path, or on TCP."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, where: Path | TcpAddress) -> None:
+        self._where = where
         self._reader: asyncio.StreamReader | None = None
         self._writer: asyncio.StreamWriter | None = None
 
@@ -29,9 +31,9 @@ class Attachment:
         """Wait for the process to listen, then for it to be loaded and warm. Raises EngineFailed with its reason."""
         while self._reader is None:
             try:
-                self._reader, self._writer = await asyncio.open_unix_connection(self._path)
+                self._reader, self._writer = await self._connect()
             except OSError:  # not there yet, or between two lives
-                await asyncio.sleep(RETRY_SECONDS)
+                await asyncio.sleep(RETRY_SECONDS if isinstance(self._where, Path) else RETRY_TCP_SECONDS)
         message = await self.receive()
         match message:
             case frames.Hello():
@@ -41,6 +43,11 @@ class Attachment:
             case None:
                 raise EngineFailed("it died while loading")
         raise EngineFailed("it broke the protocol")
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if isinstance(self._where, Path):
+            return await asyncio.open_unix_connection(self._where)
+        return await connect(self._where)
 
     def send(self, message: frames.ToEngine) -> None:
         """Queue a message; lost where the process has gone, which `receive` will tell."""

@@ -46,7 +46,7 @@ class Child:
                 "chatwright.engines.process",
                 str(theirs.fileno()),
                 stdin=asyncio.subprocess.PIPE,
-                pass_fds=(theirs.fileno(),),
+                pass_fds=(theirs.fileno(), *self._listener()),
                 start_new_session=True,  # Ctrl-C is for us
             )
         assert self._process.stdin is not None
@@ -60,6 +60,10 @@ class Child:
             case None:
                 raise EngineFailed(f"it died while loading, {await self.last_words()}")
         raise EngineFailed("it broke the protocol")
+
+    def _listener(self) -> tuple[int, ...]:
+        listener = self._options.listen_tcp
+        return () if listener is None else (listener.descriptor,)
 
     def send(self, message: frames.ToEngine) -> None:
         """Queue a message; lost where the process has gone, which `receive` will tell."""

@@ -15,6 +15,7 @@ from chatwright.engines.process import frames
 from chatwright.engines.process.attachment import Attachment
 from chatwright.engines.process.child import Child
 from chatwright.engines.process.options import EngineOptions
+from chatwright.engines.process.tcp import TcpAddress
 from chatwright.engines.streams import RequestStreams
 
 log = logging.getLogger("chatwright.engine")
@@ -31,13 +32,13 @@ class ProcessEngine:
 
     def __init__(
         self,
-        options: EngineOptions,
+        options: EngineOptions | None,
         *,
         on_ready: Callable[[EngineInfo, tuple[str, ...]], None] | None = None,
         silence_seconds: float = 60.0,
-        attach_to: Path | None = None,
+        attach_to: Path | TcpAddress | None = None,
     ) -> None:
-        """With `attach_to` the process is another's: it is found at this socket, and never started from here."""
+        """With `attach_to` the process is another's: it is found there, never started from here, and has its own options."""
         self._options = options
         self._on_ready = on_ready
         self._silence_seconds = silence_seconds
@@ -160,7 +161,10 @@ class ProcessEngine:
         return served, reason
 
     def _new_child(self) -> Child | Attachment:
-        return Child(self._options) if self._attach_to is None else Attachment(self._attach_to)
+        if self._attach_to is not None:
+            return Attachment(self._attach_to)
+        assert self._options is not None, "a child needs options"
+        return Child(self._options)
 
     def _greet(self, hello: frames.Hello) -> None:
         for warning in hello.warnings:

@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from chatwright.engines.batching.loop import LoopLimits
+from chatwright.engines.process.tcp import TcpListener
 
 EngineKind = Literal["openvino", "native", "simulated"]
 
@@ -15,7 +16,8 @@ class EngineOptions(msgspec.Struct, frozen=True):
     """`kv_bytes` sizes the block pool; `sentence_ends` is a packed bit per token id, set where a token ends
     a sentence. `simulated` holds numbers for the simulated runner: vocab_size, exact_recompute (0 or 1),
     load_seconds, step_seconds, row_seconds, fail_after (steps). `tokenizer_path` (a tokenizer.json) and `eos_token_ids` are
-    for grammars; without them none can be followed. On `listen_path`, a Unix socket, other processes may connect too.
+    for grammars; without them none can be followed. On `listen_path`, a Unix socket, other processes may connect too, and
+    on `listen_tcp` processes of other machines that know its secret.
     """
 
     kind: EngineKind
@@ -29,4 +31,5 @@ class EngineOptions(msgspec.Struct, frozen=True):
     tokenizer_path: str | None = None
     eos_token_ids: tuple[int, ...] = ()
     listen_path: str | None = None
+    listen_tcp: TcpListener | None = None
     simulated: dict[str, float] = {}

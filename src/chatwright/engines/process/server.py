@@ -25,6 +25,7 @@ from chatwright.engines.batching.selfcheck import self_check, warm_up
 from chatwright.engines.process import frames
 from chatwright.engines.process.build import build_runner
 from chatwright.engines.process.options import EngineOptions
+from chatwright.engines.process.tcp import TcpListener, admit
 from chatwright.grammar.matcher import Vocabulary
 
 
@@ -184,7 +185,7 @@ async def serve(sockets: list[socket.socket], options: EngineOptions) -> None:
         asyncio.create_task(server.serve_connection(*await asyncio.open_unix_connection(sock=one)))
         for one in sockets
     ]
-    async with _listening(server, options.listen_path):
+    async with _listening(server, options.listen_path), _listening_tcp(server, options.listen_tcp):
         try:
             await server.load()
         finally:
@@ -203,6 +204,26 @@ async def _listening(server: EngineServer, path: str | None) -> AsyncIterator[No
         yield
     finally:
         listener.close()
+
+
+@contextlib.asynccontextmanager
+async def _listening_tcp(server: EngineServer, listener: TcpListener | None) -> AsyncIterator[None]:
+    """Take connections from other machines meanwhile; whoever knows the secret may connect."""
+    if listener is None:
+        yield
+        return
+
+    async def serve_admitted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if await admit(reader, writer, listener.secret):
+            await server.serve_connection(reader, writer)
+        else:
+            writer.close()
+
+    wire = await asyncio.start_server(serve_admitted, sock=socket.socket(fileno=listener.descriptor))
+    try:
+        yield
+    finally:
+        wire.close()
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 import chatwright
-from chatwright.commands import keys, projects
+from chatwright.commands import keys, projects, requests
 from chatwright.commands.doctor import doctor
 from chatwright.commands.options import ConfigOption, HomeOption
 from chatwright.commands.usage import usage
@@ -26,6 +26,7 @@ models_app = typer.Typer(help="Models on this machine.", no_args_is_help=True)
 app.add_typer(models_app, name="models")
 app.add_typer(keys.app, name="keys")
 app.add_typer(projects.app, name="projects")
+app.add_typer(requests.app, name="requests")
 app.command()(usage)
 app.command()(doctor)
 

@@ -93,6 +93,7 @@ class Admissions:
         max_tokens: int,
         user: str | None = None,
         service_tier: str = "default",
+        metadata: Mapping[str, str] | None = None,
     ) -> Admission:
         """Reserve prompt_tokens + max_tokens and open the row, whose commit is awaited only under a budget.
 
@@ -108,6 +109,7 @@ class Admissions:
             model=model,
             user=user,
             service_tier=service_tier,
+            metadata=dict(metadata or {}),
             reserved_tokens=tokens,
             reserved_cost=price.highest_cost(prompt_tokens, max_tokens),
         )

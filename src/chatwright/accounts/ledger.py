@@ -38,7 +38,9 @@ _REPLACED = str.maketrans({"\0": "\ufffd"})  # PostgreSQL's text can't hold it
 
 
 class Opening(msgspec.Struct, frozen=True):
-    """A request when it is admitted. `reserved_cost` is the most it may cost, in 10^-12 units."""
+    """A request when it is admitted. `reserved_cost` is the most it may cost, in 10^-12 units; `metadata` are
+    the client's labels, bounded where they come in.
+    """
 
     request_id: str
     key_id: str
@@ -48,6 +50,7 @@ class Opening(msgspec.Struct, frozen=True):
     service_tier: str = "default"
     reserved_tokens: int = 0
     reserved_cost: int = 0
+    metadata: dict[str, str] = {}
 
 
 class Ledger:
@@ -79,6 +82,7 @@ class Ledger:
             "status": "open",
             "opened_at": now,
             "user": None if opening.user is None else opening.user.translate(_REPLACED),
+            "metadata": msgspec.json.encode(opening.metadata).decode() if opening.metadata else None,
         }
         recorded = self._writer.submit(lambda connection: _insert(connection, row), patience=_PATIENCE)
         return LedgerEntry(self, row, recorded)

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from chatwright.accounts.store import Store
 from chatwright.core.errors import InternalError
 
-HEAD = "0003"
+HEAD = "0004"
 """The newest revision in `migrations/versions/`."""
 
 

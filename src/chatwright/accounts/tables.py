@@ -128,6 +128,7 @@ ledger = sa.Table(
     sa.Column("project_id", sa.String, nullable=False),
     sa.Column("model", sa.String, nullable=False),
     sa.Column("user", sa.String),
+    sa.Column("metadata", sa.Text),
     sa.Column("service_tier", sa.String, nullable=False),
     sa.Column("opened_at", sa.BigInteger, nullable=False),
     sa.Column("closed_at", sa.BigInteger),

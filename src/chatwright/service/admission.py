@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from chatwright.accounts.account import Account
@@ -40,6 +41,7 @@ class Admissions(Protocol):
         max_tokens: int,
         user: str | None = None,
         service_tier: str = "default",
+        metadata: Mapping[str, str] | None = None,
     ) -> Admission:
         """Reserve tokens and open the ledger's row. Raises RateLimited, BudgetExceeded, Overloaded."""
 

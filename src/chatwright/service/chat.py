@@ -73,6 +73,7 @@ class ChatService:
             max_tokens=prepared.max_tokens,
             user=request.user,
             service_tier=tier,
+            metadata=request.metadata,
         )
         deltas = Generation(
             request,

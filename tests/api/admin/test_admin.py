@@ -14,7 +14,13 @@ from chatwright.core.usage import Usage
 
 
 def filled(path: str) -> str:
-    for name, value in {"slug:path": "a/b", "key_id": "key_1", "project": "p", "budget_id": "b"}.items():
+    for name, value in {
+        "slug:path": "a/b",
+        "key_id": "key_1",
+        "project": "p",
+        "budget_id": "b",
+        "entry_id": "e",
+    }.items():
         path = path.replace(f"{{{name}}}", value)
     assert "{" not in path
     return path

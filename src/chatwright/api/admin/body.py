@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from collections.abc import Iterable
 from typing import Any, TypeVar
@@ -74,3 +75,18 @@ def changes_of(body: msgspec.Struct) -> dict[str, Any]:
         name: value for name, value in msgspec.structs.asdict(body).items() if value is not msgspec.UNSET
     }
     return {name: frozenset(value) if isinstance(value, list) else value for name, value in given.items()}
+
+
+def moment(given: dict[str, str], name: str) -> int | None:
+    """Unix milliseconds of Unix seconds, or of a date or time in ISO 8601, in UTC where it names no zone."""
+    text = given.get(name)
+    if text is None:
+        return None
+    if text.isdecimal() and text.isascii() and len(text) <= 12:
+        return int(text) * 1000
+    try:
+        moment = dt.datetime.fromisoformat(text)
+    except ValueError:
+        raise InvalidValue(f"{name} must be Unix seconds or a date such as 2027-01-31.", param=name) from None
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
+    return int(aware.timestamp() * 1000)

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, get_args
 import msgspec
 
 from chatwright.accounts.usage import UsageGroup
-from chatwright.api.admin import objects
+from chatwright.api.admin import objects, requests
 from chatwright.api.admin.routes import PREFIX
 
 _REF = "#/components/schemas/{name}"
@@ -16,7 +16,7 @@ TYPES: tuple[type[msgspec.Struct], ...] = (
     objects.CreateKey, objects.ChangeKey, objects.RotateKey, objects.CreateProject, objects.ChangeProject,
     objects.SetBudget, objects.KeyObject, objects.IssuedKeyObject, objects.KeyList, objects.ProjectObject,
     objects.ProjectList, objects.BudgetObject, objects.BudgetList, objects.Deleted, objects.UsageList,
-    objects.ReloadReport,
+    objects.ReloadReport, requests.RequestObject, requests.RequestList,
 )  # fmt: skip
 
 
@@ -87,6 +87,15 @@ _OPERATIONS = (
         objects.UsageList,
         query=("by", "since", "until", "key_id", "project_id", "model", "format"),
     ),
+    _Operation(
+        "get",
+        "/requests",
+        "listRequests",
+        "Rows of the ledger, newest first.",
+        requests.RequestList,
+        query=requests.PARAMETERS,
+    ),
+    _Operation("get", "/requests/{entry_id}", "getRequest", "One row of the ledger.", requests.RequestObject),
     _Operation("post", "/reload", "reload", "Read the configuration again.", objects.ReloadReport),
 )
 
@@ -94,6 +103,8 @@ _QUERY: dict[str, dict[str, Any]] = {
     "by": {"type": "string", "enum": list(get_args(UsageGroup)), "default": "key"},
     "since": {"type": "string", "description": "Unix seconds, or a date or time in ISO 8601 (UTC)."},
     "until": {"type": "string", "description": "Like `since`; not included."},
+    "limit": {"type": "integer", "minimum": 1, "maximum": 1000, "default": requests.DEFAULT_LIMIT},
+    "before": {"type": "string", "description": "`next_before` of the page before."},
     "format": {"type": "string", "enum": ["json", "csv"], "default": "json"},
 }
 

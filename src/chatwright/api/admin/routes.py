@@ -17,6 +17,7 @@ from chatwright.api.admin.budgets import BudgetRoutes
 from chatwright.api.admin.keys import KeyRoutes
 from chatwright.api.admin.projects import ProjectRoutes
 from chatwright.api.admin.reload import Reloader, ReloadRoutes
+from chatwright.api.admin.requests import RequestRoutes
 from chatwright.api.admin.usage import UsageRoutes
 from chatwright.api.auth import account_of
 
@@ -41,6 +42,7 @@ def admin_routes(rooms: AdminRooms) -> list[BaseRoute]:
     store = rooms.store
     keys = KeyRoutes(store, rooms.keys)
     projects = ProjectRoutes(store, Projects(store))
+    requests = RequestRoutes(store)
     budgets = BudgetRoutes(store, Budgets(store), webhooks=rooms.webhooks)
     return [
         _route("GET", "/keys", keys.list),
@@ -56,6 +58,8 @@ def admin_routes(rooms: AdminRooms) -> list[BaseRoute]:
         _route("GET", "/budgets", budgets.list),
         _route("PUT", "/budgets", budgets.set),
         _route("DELETE", "/budgets/{budget_id}", budgets.remove),
+        _route("GET", "/requests", requests.list),
+        _route("GET", "/requests/{entry_id}", requests.get),
         _route("GET", "/usage", UsageRoutes(store).read),
         _route("POST", "/reload", ReloadRoutes(rooms.reloader).reload),
     ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from typing import cast, get_args
 
 import msgspec
@@ -12,7 +11,7 @@ from starlette.responses import Response
 from chatwright.accounts.prices import format_amount
 from chatwright.accounts.store import Store
 from chatwright.accounts.usage import UsageFilter, UsageGroup, UsageRow, read_usage, usage_csv
-from chatwright.api.admin.body import answer, query
+from chatwright.api.admin.body import answer, moment, query
 from chatwright.api.admin.objects import UsageGroupObject, UsageList
 from chatwright.core.errors import InvalidValue
 
@@ -36,8 +35,8 @@ class UsageRoutes:
         if form not in ("json", "csv"):
             raise InvalidValue("format must be json or csv.", param="format")
         only = UsageFilter(
-            since=_moment(given, "since"),
-            until=_moment(given, "until"),
+            since=moment(given, "since"),
+            until=moment(given, "until"),
             key_id=given.get("key_id"),
             project_id=given.get("project_id"),
             model=given.get("model"),
@@ -50,18 +49,3 @@ class UsageRoutes:
 
 def _object(row: UsageRow) -> UsageGroupObject:
     return UsageGroupObject(**msgspec.structs.asdict(row) | {"cost": format_amount(row.cost)})
-
-
-def _moment(given: dict[str, str], name: str) -> int | None:
-    """Unix milliseconds of Unix seconds, or of a date or time in ISO 8601, in UTC where it names no zone."""
-    text = given.get(name)
-    if text is None:
-        return None
-    if text.isdecimal() and text.isascii() and len(text) <= 12:
-        return int(text) * 1000
-    try:
-        moment = dt.datetime.fromisoformat(text)
-    except ValueError:
-        raise InvalidValue(f"{name} must be Unix seconds or a date such as 2027-01-31.", param=name) from None
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=dt.UTC)
-    return int(aware.timestamp() * 1000)

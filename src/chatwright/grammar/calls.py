@@ -14,6 +14,7 @@ from chatwright.grammar.markup import Calls, ToolSpec
 MAX_CALLS = 32
 """Calls in one answer: a model that can't stop calling is stopped."""
 _BARE_KEYS = ("arguments", "parameters", "function")
+_PLAIN_VALUE = r'"([^"\\]|\\(?s:.))*"|[^"{\[,}]*'
 _INDEX = re.compile(r"(\{index\})")
 
 Schemas = dict[str, object]
@@ -93,9 +94,15 @@ def _ends_answer(lark: Lark, end: str) -> bool:
 
 
 def _bare_beginning(calls: Calls, tools: Sequence[ToolSpec]) -> str:
-    """A regex for what the family's parser would take for a call at the answer's start."""
+    """A regex for what the family's parser would take for a call at the answer's start.
+
+    It looks through the keys `type` and `id` before the name; where their values nest, or a key or name is written with
+    escapes, text may not go on at all, though it might have turned out to be no call.
+    """
     names = "|".join(escaped(tool.name) for tool in tools)
     if calls.arguments == "keywords":
         return rf"\s*\[\s*({names})\("
-    keys = "|".join(_BARE_KEYS)
-    return rf'\s*(\[\s*)?\{{\s*"(name"\s*:\s*"({names})"|({keys})"\s*:)'
+    decides = rf'(name"\s*:\s*"(({names})"|[^"\\]*\\)|({"|".join(_BARE_KEYS)})"\s*:|[^"\\]*\\)'
+    passed_over = rf'(type|id)"\s*:\s*({_PLAIN_VALUE})\s*,\s*"'
+    nested = r'(type|id)"\s*:\s*[{\[]'
+    return rf'\s*(\[\s*)?\{{\s*"({passed_over})*({decides}|{nested})'

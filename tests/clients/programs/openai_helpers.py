@@ -13,7 +13,10 @@ import openai
 from pydantic import BaseModel
 
 MODEL = os.environ["MODEL"]
-ASK = [{"role": "developer", "content": "Be brief."}, {"role": "user", "content": "What is the weather in Paris?"}]
+ASK = [
+    {"role": "developer", "content": "Be brief."},
+    {"role": "user", "content": "What is the weather in Paris?"},
+]
 client = openai.OpenAI(max_retries=0)
 
 
@@ -56,7 +59,9 @@ def loop(ask):
     ]
     answer = ask(messages=[*ASK, first.message, *results], tools=TOOLS, tool_choice="none")
     return {
-        "calls": [[c.function.name, c.function.parsed_arguments.model_dump()] for c in first.message.tool_calls],
+        "calls": [
+            [c.function.name, c.function.parsed_arguments.model_dump()] for c in first.message.tool_calls
+        ],
         "text": answer.choices[0].message.content,
         "tokens": answer.usage.completion_tokens,
         "finish": answer.choices[0].finish_reason,

@@ -6,6 +6,7 @@ import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 import numpy as np
@@ -61,6 +62,17 @@ CHOOSES_TOKENS = frozenset({
 """Parameters without effect where the tokens are given."""
 
 
+class EngineSource(Protocol):
+    """Where engines come from if not from this process: `folder` holds what the API processes of one machine share."""
+
+    @property
+    def folder(self) -> Path | None:
+        """None where there is no such folder."""
+
+    def engine(self, options: EngineOptions, one: ModelSettings) -> Engine:
+        """The engine for these settings, not started."""
+
+
 @dataclass(frozen=True, slots=True)
 class SharedEngines:
     """Engine processes that several API processes use, by their sockets in `folder`. `starts` is true in the one that
@@ -99,7 +111,7 @@ def served_model(
     workers: TemplateWorkerPool | None,
     progress: Progress,
     residency: Residency | None = None,
-    shared: SharedEngines | None = None,
+    shared: EngineSource | None = None,
 ) -> ServedModel:
     """Install a configured model if need be, and give it an engine, which is not started. Raises ModelError, EngineFailed."""
     model, kind = _installed(one, settings, progress)
@@ -135,7 +147,7 @@ def _engine(
     tokenizer: Tokenizer,
     context: int,
     residency: Residency | None,
-    shared: SharedEngines | None,
+    shared: EngineSource | None,
 ) -> Engine:
     """Kernels in a process of their own, or a script in this one."""
     if kind is not None:

@@ -136,14 +136,19 @@ async def _close(model: ServedModel) -> None:
 async def _retire(model: ServedModel) -> None:
     """End a model that is no longer found, once nobody uses it."""
     try:
-        await asyncio.sleep(GRACE_SECONDS)
-        idle = 0
-        while idle < _IDLE_READINGS:
-            await asyncio.sleep(_POLL_SECONDS)
-            idle = 0 if await _busy(model.engine) else idle + 1
+        await until_idle(model.engine)
     finally:
         await _close(model)
     log.info("%s is no longer loaded", model.card.id)
+
+
+async def until_idle(engine: Engine) -> None:
+    """Returns once an engine that gets no new requests has ended those it had, and those on their way to it."""
+    await asyncio.sleep(GRACE_SECONDS)
+    idle = 0
+    while idle < _IDLE_READINGS:
+        await asyncio.sleep(_POLL_SECONDS)
+        idle = 0 if await _busy(engine) else idle + 1
 
 
 async def _busy(engine: Engine) -> bool:

@@ -88,6 +88,12 @@ CASES = [
     ({"$ref": "#/$defs/a~1b%25", "$defs": {"a/b%": {"type": "null"}}}, ["null"], ["1"]),
     (obj(properties={"never": {"not": {}}, "a": {}}), ['{"a": 1}'], ['{"never": 1}']),
     ({"type": "string", "format": "date"}, ['"2024-02-29"'], ['"2024-13-01"']),
+    ({"type": "string", "format": "starts_with", "pattern": "^ab.*"}, ['"abc"'], ['"bc"']),
+    (
+        {"type": "string", "format": "duration", "pattern": r"^P(?=\d|T\d)(\d+D)?(T(?=\d)(\d+H)?)?$"},
+        ['"P3D"', '"PT2H"'],
+        ['"3D"', '"P"'],
+    ),
 ]
 
 REFUSED = [
@@ -98,6 +104,8 @@ REFUSED = [
     ({"type": "text"}, "$.type"),
     ({"type": 3}, "$.type"),
     ({"type": "string", "format": "iri"}, "$.format"),
+    ({"type": "string", "format": "iri", "pattern": "^a"}, "$.format"),
+    ({"type": "string", "format": "jwt"}, "$.format"),
     ({"anyOf": []}, "$.anyOf"),
     ({"anyOf": [{}, 3]}, "$.anyOf[1]"),
     ({"properties": []}, "$.properties"),
@@ -153,6 +161,8 @@ def test_what_cannot_be_enforced_is_refused_where_it_stands(schema, reason):
             (),
         ),
         ({"oneOf": [obj(required=["a"]), obj(required=["b"])]}, ("oneOf",)),
+        ({"type": "string", "format": "duration", "pattern": "^P(?=.)"}, ("pattern",)),
+        ({"type": "string", "format": "duration", "pattern": "^P"}, ()),
     ],
 )
 def test_only_what_the_form_does_not_settle_is_checked_afterwards(schema, keywords):

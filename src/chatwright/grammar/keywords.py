@@ -32,6 +32,11 @@ FORMATS = frozenset({
 """String formats that the grammar enforces."""
 PLAIN_FORMATS = frozenset({"password", "path", "binary", "float", "double", "int32", "int64"})
 """Formats of OpenAPI and of code generators; all but int32 and int64 restrict nothing, and those become bounds."""
+UNENFORCED_FORMATS = frozenset({
+    "idn-email", "idn-hostname", "uri-reference", "iri", "iri-reference", "uri-template", "json-pointer",
+    "relative-json-pointer", "regex",
+})  # fmt: skip
+"""The standard's other formats: refused. A name of nobody's standard beside a pattern is that pattern's name (zod)."""
 
 _E, _C, _A, _R = Handling.ENFORCED, Handling.CHECKED, Handling.ANNOTATION, Handling.REFUSED
 
@@ -58,8 +63,8 @@ _TABLE = (
     Keyword("uniqueItems", _C),
     Keyword("minLength", _E),
     Keyword("maxLength", _E),
-    Keyword("pattern", _E, "no look-around, no back-references"),
-    Keyword("format", _E, ", ".join(sorted(FORMATS)) + "; others are refused"),
+    Keyword("pattern", _E, "no look-around, which is checked beside an enforced format; no back-references"),
+    Keyword("format", _E, ", ".join(sorted(FORMATS)) + "; others are refused, unless a pattern says what they mean"),
     Keyword("minimum", _E),
     Keyword("maximum", _E),
     Keyword("exclusiveMinimum", _E),

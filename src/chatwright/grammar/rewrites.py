@@ -11,6 +11,7 @@ from chatwright.grammar.references import References, UnresolvedError
 
 Schema = dict[str, Any]
 _APPLICATORS = ("$ref", "allOf", "anyOf", "oneOf", "dependentSchemas", "dependentRequired")
+_LOOK_AROUND = re.compile(r"\(\?<?[=!]")
 _INTEGER_BITS = {"int32": 31, "int64": 63}
 
 
@@ -31,6 +32,9 @@ def rewrite(out: Schema, original: Schema, checked: set[str], references: Refere
     _unevaluated(out)
     _property_names(out)
     _formats(out)
+    if "format" in out and _looks_around(out.get("pattern")):
+        del out["pattern"]
+        checked.add("pattern")
     _dependencies(out)
     if out.pop("uniqueItems", False) and out.get("maxItems", 2) > 1:
         checked.add("uniqueItems")
@@ -130,6 +134,17 @@ def _formats(out: Schema) -> None:
         limit = 1 << _INTEGER_BITS[name]
         out["minimum"] = max(out.get("minimum", -limit), -limit)
         out["maximum"] = min(out.get("maximum", limit - 1), limit - 1)
+
+
+def _looks_around(pattern: Any) -> bool:
+    """Whether a pattern is beyond the grammar's regular expressions, but not beyond the validator's."""
+    if not isinstance(pattern, str) or not _LOOK_AROUND.search(pattern):
+        return False
+    try:
+        re.compile(pattern)
+    except re.error:
+        return False
+    return True
 
 
 def _dependencies(out: Schema) -> None:

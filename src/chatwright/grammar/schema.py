@@ -15,7 +15,7 @@ import msgspec
 
 from chatwright.core.errors import InvalidJsonSchema
 from chatwright.grammar import rewrites
-from chatwright.grammar.keywords import FORMATS, KEYWORDS, PLAIN_FORMATS, Handling
+from chatwright.grammar.keywords import FORMATS, KEYWORDS, PLAIN_FORMATS, UNENFORCED_FORMATS, Handling
 from chatwright.grammar.references import References, UnresolvedError
 
 MAX_DEPTH = 40
@@ -71,6 +71,8 @@ class _Walk:
         if not isinstance(node, dict):
             raise self.fail(path, "a schema must be an object or a boolean")
         kept = {key: value for key, value in node.items() if self._known(key, value, path, depth)}
+        if "pattern" in kept and _named_by_pattern(kept.get("format")):
+            del kept["format"]
         out: dict[str, Any] = {}
         for key, value in kept.items():
             out[key] = self._value(key, value, f"{path}.{key}", depth)
@@ -222,6 +224,11 @@ class _Walk:
 def _never(key: str, value: Any) -> bool:
     """`not` of everything, as code generators write "never"."""
     return key == "not" and (value is True or value == {})
+
+
+def _named_by_pattern(name: Any) -> bool:
+    """Whether a format that stands beside a pattern only names it."""
+    return isinstance(name, str) and name not in FORMATS | PLAIN_FORMATS | UNENFORCED_FORMATS
 
 
 _Reader = Callable[[_Walk, str, Any, str, int], Any]

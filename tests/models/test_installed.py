@@ -327,3 +327,21 @@ def test_full_disk_while_deriving_is_told(tiny_entry: Any, home: Path, settings:
 
     with pytest.raises(ModelError, match="No space left"):
         ensure(tiny_entry, home, Silent(), Derivations(full), settings)
+
+
+def test_hugging_face_folder_without_weights_is_registered(home: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "Tiny-1B"
+    folder.mkdir()
+    (folder / "config.json").write_text(
+        '{"text_config": {"max_position_embeddings": 64, "vocab_size": 10, "model_type": "llama"}, "eos_token_id": 1}'
+    )
+    (folder / "tokenizer.json").write_text("{}")
+    (folder / "tokenizer_config.json").write_text('{"eos_token": "</s>", "chat_template": "{{ messages }}"}')
+    (folder / "generation_config.json").write_text('{"eos_token_id": [2, 3], "temperature": 0.6}')
+    model = pull(str(folder), home, Silent(), PLAIN)
+    assert (model.slug, model.has_weights, model.gguf) == ("Tiny-1B", False, None)
+    manifest = model.manifest
+    assert (manifest.context_length, manifest.vocab_size, manifest.eos_token_ids) == (64, 10, (2, 3))
+    assert manifest.temperature == 0.6
+    assert model.chat_template == "{{ messages }}"
+    assert model.tokenizer == folder / "tokenizer.json"

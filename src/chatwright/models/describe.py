@@ -1,4 +1,4 @@
-"""What model files say of themselves: a GGUF's header, or the JSON files beside an OpenVINO IR."""
+"""What model files say of themselves: a GGUF's header, or the JSON files of a folder."""
 
 from __future__ import annotations
 
@@ -59,14 +59,16 @@ def describe_gguf(header: GgufHeader) -> Description:
 
 
 def describe_ir(folder: Path) -> Description:
-    """Read config.json, generation_config.json, tokenizer_config.json and the chat template, as far as they
-    are there.
+    """Read config.json, generation_config.json, tokenizer_config.json and the chat template of an IR or a Hugging Face folder,
+    as far as they are there.
 
     Raises InvalidModelFileError where one is no JSON object or config.json lacks what serving needs.
     """
     config, generation, tokenizer = (
         _json_object(folder / f"{name}.json") for name in ("config", "generation_config", "tokenizer_config")
     )
+    inner = config.get("text_config")  # where a model's language part has its own section
+    config = config | inner if isinstance(inner, dict) else config
     context, vocabulary = config.get("max_position_embeddings"), config.get("vocab_size")
     if not isinstance(context, int) or not isinstance(vocabulary, int):
         raise InvalidModelFileError(f"{folder / 'config.json'} needs max_position_embeddings and vocab_size.")

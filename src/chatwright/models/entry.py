@@ -41,7 +41,13 @@ class LocalIr(msgspec.Struct, frozen=True, tag="openvino"):
     path: str
 
 
-Source = HubSource | WheelSource | LocalGguf | LocalIr
+class LocalTokenizer(msgspec.Struct, frozen=True, tag="tokenizer"):
+    """A folder as on the Hugging Face Hub; only config, tokenizer and template are used, another server has the weights."""
+
+    path: str
+
+
+Source = HubSource | WheelSource | LocalGguf | LocalIr | LocalTokenizer
 
 
 class CatalogEntry(msgspec.Struct, frozen=True):

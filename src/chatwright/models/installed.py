@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from chatwright.models.catalog import BUILT_IN, find_entry
-from chatwright.models.entry import CatalogEntry, LocalGguf, LocalIr, check_slug
+from chatwright.models.entry import CatalogEntry, LocalGguf, LocalIr, LocalTokenizer, check_slug
 from chatwright.models.errors import ModelError, UnknownModelError
 from chatwright.models.layout import locked, model_folder, models_folder
 from chatwright.models.manifest import InstalledModel, read_manifest
@@ -115,8 +115,8 @@ def pull(
     entries: Iterable[CatalogEntry] = BUILT_IN,
     settings: SourceSettings = PUBLIC,
 ) -> InstalledModel:
-    """Install a model of the catalog, or register a .gguf file or an IR folder under `slug` (default: its own
-    name).
+    """Install a model of the catalog, or register a .gguf file, an IR folder or a Hugging Face folder under `slug` (default:
+    its own name).
 
     Registered files stay where they are. Raises ModelError.
     """
@@ -205,8 +205,10 @@ def _own_entry(path: Path, slug: str | None) -> CatalogEntry:
     """An entry for a file or folder of the user's own."""
     from chatwright.models.describe import own_name  # noqa: PLC0415
 
+    source: LocalGguf | LocalIr | LocalTokenizer
     if path.is_dir():
-        source: LocalGguf | LocalIr = LocalIr(str(path.absolute()))
+        has_weights = _has_ir(path) or not (path / "config.json").is_file()
+        source = (LocalIr if has_weights else LocalTokenizer)(str(path.absolute()))
     elif path.suffix == ".gguf":
         source = LocalGguf(str(path.absolute()))
     else:

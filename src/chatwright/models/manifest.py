@@ -26,7 +26,8 @@ class FileRecord(msgspec.Struct, frozen=True):
 class Manifest(msgspec.Struct, frozen=True):
     """Everything the server needs to know of a model but its weights.
 
-    `weights` is the GGUF file or the IR's openvino_model.xml. `chat_templates` maps names ("default",
+    `weights` is the GGUF file, the IR's openvino_model.xml, or the config.json of a model whose weights are elsewhere
+    (tokenizer). `chat_templates` maps names ("default",
     "tool_use") to files. `temperature` is what the model ships as its own default, if any.
     """
 
@@ -34,7 +35,7 @@ class Manifest(msgspec.Struct, frozen=True):
     slug: str
     source: str
     engine: str
-    format: Literal["gguf", "openvino"]
+    format: Literal["gguf", "openvino", "tokenizer"]
     architecture: str
     quantisation: str
     context_length: int
@@ -63,13 +64,18 @@ class InstalledModel(msgspec.Struct, frozen=True):
 
     @property
     def gguf(self) -> Path | None:
-        """The GGUF file; None for a model that came as OpenVINO IR."""
+        """The GGUF file; None for a model that came as OpenVINO IR, or without weights."""
         return self._path(self.manifest.weights) if self.manifest.format == "gguf" else None
 
     @property
     def openvino(self) -> Path:
         """The folder of the IR. For a model from a GGUF it exists once it has been converted."""
         return self.folder / "openvino" if self.gguf else self._path(self.manifest.weights).parent
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether it can run here; else another server has its weights."""
+        return self.manifest.format != "tokenizer"
 
     @property
     def tokenizer(self) -> Path:

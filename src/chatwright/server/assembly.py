@@ -26,7 +26,7 @@ from chatwright.engines.residency import OnDemandEngine, Residency
 from chatwright.engines.script_file import read_script
 from chatwright.engines.scripted import ScriptedEngine
 from chatwright.grammar.compiler import GrammarCompiler
-from chatwright.model_config import ModelSettings
+from chatwright.model_config import WIRE_ENGINES, ModelSettings
 from chatwright.models import installed
 from chatwright.models.installed import Derivations
 from chatwright.models.manifest import InstalledModel
@@ -36,6 +36,7 @@ from chatwright.parsing.registry import detect_or_generic
 from chatwright.rendering.renderer import Renderer
 from chatwright.rendering.worker import TemplateWorkerPool
 from chatwright.server.fleet import identity
+from chatwright.server.remote import remote_engine
 from chatwright.service.catalog_view import ModelCard
 from chatwright.service.model import ServedModel
 from chatwright.tokenization.gguf import tokenizer_json
@@ -134,7 +135,7 @@ def served_model(
         eos_token_ids=manifest.eos_token_ids,
         temperature=manifest.temperature,
         grammars=None
-        if kind is None
+        if one.engine == "scripted"
         else GrammarCompiler(model.tokenizer, manifest.vocab_size, manifest.eos_token_ids),
     )
 
@@ -149,7 +150,9 @@ def _engine(
     residency: Residency | None,
     shared: EngineSource | None,
 ) -> Engine:
-    """Kernels in a process of their own, or a script in this one."""
+    """Kernels in a process of their own, a script in this one, or another server."""
+    if one.engine in WIRE_ENGINES:
+        return remote_engine(one, settings, tokenizer.vocab_size, context)
     if kind is not None:
         options = _options(model, kind, one, settings, tokenizer, context)
         if shared is not None:
@@ -177,12 +180,18 @@ def _engine(
 def _installed(
     one: ModelSettings, settings: Settings, progress: Progress
 ) -> tuple[InstalledModel, EngineKind | None]:
-    """The model on disk and the kernels to run it on: native where they can, else OpenVINO; none for a script."""
+    """The model on disk and the kernels to run it on: native where they can, else OpenVINO; none for a script or
+    another server.
+    """
     path = Path(one.model).expanduser()
     find = installed.pull if path.exists() else installed.ensure_named
     model = find(one.model, settings.home, progress, derivations("native"), settings=sources(settings))
-    if one.engine == "scripted":
+    if one.engine in ("scripted", *WIRE_ENGINES):
         return model, None
+    if not model.has_weights:
+        raise EngineFailed(
+            f"{model.slug} has no weights here: give it an engine of {', '.join(WIRE_ENGINES)}."
+        )
     reason = _not_native(model)
     if one.engine == "native" and reason:
         raise EngineFailed(f"{model.slug} can't run on the native kernels: {reason}.")

@@ -43,11 +43,11 @@ class Job:
 
 @dataclass(frozen=True)
 class Fetched:
-    """A checked weights file, a GGUF or an openvino_model.xml, and where it came from, in words for
-    people.
+    """A checked weights file, a GGUF or an openvino_model.xml, or the config.json of a model whose weights are elsewhere; and
+    where it came from, in words for people.
     """
 
-    format: Literal["gguf", "openvino"]
+    format: Literal["gguf", "openvino", "tokenizer"]
     weights: Path
     sha256: str | None
     origin: str

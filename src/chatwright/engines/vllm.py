@@ -1,0 +1,297 @@
+"""vLLM: its token-level route `/inference/v1/generate` (vLLM started with --enable-scale-out), token ids both ways."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import msgspec
+
+from chatwright.core.engine import EngineStats
+from chatwright.core.errors import EngineFailed, UnsupportedParameter
+from chatwright.core.generation import GenerationRequest, TokenLogprob
+from chatwright.core.sampling import SamplingParams
+from chatwright.engines.remote.capabilities import Capability, unsupported
+from chatwright.engines.remote.dialect import Answer, Ask, Greeting, Reply, WireRequest
+from chatwright.engines.remote.failures import message_of
+from chatwright.engines.remote.metrics import Samples
+
+NAME = "vllm"
+VERSION = "0.32"
+PATH = "/inference/v1/generate"
+PROCESSOR = "chatwright"
+"""The key under which our logits processors for vLLM (deploy/vllm) find what they need."""
+NEVER = -1e30
+"""Added to a banned token's logit: nothing that is left of it can be drawn, and the grammar's mask stays below."""
+HOTTEST = 2.0
+DEFAULT_MAX_LOGPROBS = 20
+SEED_FOR_MINUS_ONE = (1 << 63) - 1
+"""-1 is a seed like any other for us; vLLM takes it for none."""
+
+CAPABILITIES = (
+    Capability("max_tokens", "mapped"),
+    Capability("min_tokens", "mapped", "the EOS ids of vLLM's own generation_config are held back too"),
+    Capability("temperature", "mapped", "above 2 refused; between 0.00001 and 0.01 vLLM takes 0.01"),
+    Capability("top_p", "mapped"),
+    Capability("top_p_min", "mapped", "by our logits processor", "processor"),
+    Capability("top_k", "mapped"),
+    Capability("min_p", "mapped"),
+    Capability("seed", "mapped", "-1 is sent as 2^63-1, since vLLM takes it for no seed"),
+    Capability("frequency_penalty", "mapped"),
+    Capability("presence_penalty", "mapped"),
+    Capability("repetition_penalty", "mapped"),
+    Capability("logit_bias", "mapped"),
+    Capability("bad", "mapped", "by our logits processor", "processor"),
+    Capability("bad_token_ids", "mapped", "as a bias of -1e30, which the token-level route doesn't clamp"),
+    Capability("stop_token_ids", "mapped"),
+    Capability("ignore_eos", "mapped", "vLLM is told our EOS ids as stop ids, so that its own never count"),
+    Capability("logprobs", "mapped", "raw, as with --logprobs-mode raw_logprobs, which is vLLM's default"),
+    Capability("top_logprobs", "mapped", "20 needs --max-logprobs 21 or more"),
+    Capability("response_format", "mapped", "needs the guidance backend", "guidance"),
+    Capability("tools", "mapped", "needs the guidance backend", "guidance"),
+    Capability("prediction", "emulated", "only a guess, and dropped: it never changes an answer"),
+    Capability("reasoning_effort", "emulated", "told to the template; thinking isn't cut by count"),
+    Capability("disaggregated_params", "mapped", "kv_transfer_params; needs a KV connector", "kv_transfer"),
+    Capability("service_tier", "mapped", "priority, where vLLM runs with --scheduling-policy priority"),
+)
+FIELDS = {
+    "logit_bias": "logit_bias",
+    "min_p": "min_p",
+    "logprobs": "top_logprobs",
+    "temperature": "temperature",
+    "stop_token_ids": "stop_token_ids",
+    "seed": "seed",
+    "priority": "service_tier",
+    "structured_outputs": "response_format",
+    "kv_transfer_params": "disaggregated_params",
+}
+
+
+class Vllm:
+    """See `Dialect`."""
+
+    name = NAME
+    capabilities = CAPABILITIES
+    fields = FIELDS
+
+    async def greet(self, ask: Ask, model: str | None) -> Greeting:
+        """The model it serves, and by small requests what it was started with."""
+        served, length = _served((await ask("GET", "/v1/models", None)).body, model)
+        version = (await ask("GET", "/version", None)).body
+        features = frozenset({name for name in PROBES if await _has(ask, served, name)})
+        return Greeting(
+            version=str(version.get("version", "")) if isinstance(version, dict) else "",
+            model=served,
+            context_length=length,
+            features=features,
+            unsupported=unsupported(CAPABILITIES, features),
+        )
+
+    def request(
+        self, request: GenerationRequest, greeting: Greeting, handoff: dict[str, Any] | None
+    ) -> WireRequest:
+        """See `Dialect.request`."""
+        params = request.sampling
+        _refuse(request, greeting)
+        body: dict[str, Any] = {
+            "request_id": request.id,
+            "model": greeting.model,
+            "token_ids": request.prompt_token_ids,
+            "sampling_params": _sampling(request) | _processed(request, greeting),
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        }
+        if request.cache_salt:
+            body["cache_salt"] = request.cache_salt
+        if "priority" in greeting.features:
+            # vLLM serves the smaller number first: an arrival time in ms, shifted as our own scheduler shifts it.
+            body["priority"] = int((time.time() + request.priority) * 1000)
+        if request.handoff is not None:
+            context = request.handoff.kind == "context"
+            body["kv_transfer_params"] = (
+                {"do_remote_decode": True, "do_remote_prefill": False} if context else handoff
+            )
+            if context:  # only an answer in one piece tells where its KV blocks are
+                body["stream"], body["stream_options"] = False, None
+        if request.grammar is not None:
+            body["sampling_params"]["structured_outputs"] = {"grammar": request.grammar.source}
+            if params.ignore_eos:
+                _only_where_nothing_else_can_follow(body["sampling_params"], params)
+        return WireRequest(PATH, body, stream=body["stream"])
+
+    def reader(self, request: GenerationRequest) -> VllmReader:
+        """For one answer."""
+        return VllmReader(request.sampling)
+
+    def stats(self, samples: Samples) -> EngineStats:
+        """Its own names, of vLLM's V1 engine."""
+        total = int(samples.get("vllm:cache_config_info{num_gpu_blocks}", 0))
+        return EngineStats(
+            running=int(samples.get("vllm:num_requests_running", 0)),
+            waiting=int(samples.get("vllm:num_requests_waiting", 0)),
+            kv_blocks_used=round(samples.get("vllm:kv_cache_usage_perc", 0.0) * total),
+            kv_blocks_total=total,
+            preemptions=int(samples.get("vllm:num_preemptions_total", 0)),
+        )
+
+
+class VllmReader:
+    """Reads one answer's events, which hold what is new."""
+
+    def __init__(self, params: SamplingParams) -> None:
+        self._top = params.logprobs
+
+    def read(self, event: bytes) -> Reply:
+        """See `Reader.read`."""
+        value = msgspec.json.decode(event)
+        if "error" in value:
+            raise EngineFailed(f"{NAME} failed: {message_of(value)[:200]}")
+        usage = value.get("usage") or {}
+        cached = int((usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0)
+        if not value["choices"]:
+            return Reply(cached_tokens=cached)
+        choice = value["choices"][0]
+        logprobs = () if self._top is None else _logprobs(choice.get("logprobs"), self._top)
+        return Reply(
+            token_ids=tuple(choice["token_ids"] or ()),
+            logprobs=logprobs,
+            finish=choice.get("finish_reason"),
+            cached_tokens=cached,
+            done="usage" in value and bool(value["usage"]) and choice.get("finish_reason") is not None,
+            handoff=value.get("kv_transfer_params"),
+        )
+
+
+def _logprobs(told: Any, top: int) -> tuple[TokenLogprob, ...]:
+    """The sampled token comes first in vLLM's list, whatever its rank; ranks begin with 1."""
+    entries = []
+    for entry in (told or {}).get("content") or ():
+        ranked = sorted(entry["top_logprobs"], key=lambda one: (-one["logprob"], one["rank"] or 0))[:top]
+        alternatives = tuple((one["token_id"], one["logprob"]) for one in ranked)
+        entries.append(TokenLogprob(entry["token_id"], entry["logprob"], alternatives))
+    return tuple(entries)
+
+
+def _sampling(request: GenerationRequest) -> dict[str, Any]:
+    """What vLLM's own sampler does."""
+    params = request.sampling
+    ends = () if params.ignore_eos and request.grammar is None else params.eos_token_ids
+    biases: dict[str, float] = {str(token): bias for token, bias in params.logit_bias}
+    biases |= {str(sequence[0]): NEVER for sequence in params.bad_sequences if len(sequence) == 1}
+    return {
+        "max_tokens": params.max_tokens,
+        "min_tokens": min(params.min_tokens, params.max_tokens),
+        "temperature": params.temperature,
+        "top_p": params.top_p,
+        "top_k": params.top_k,
+        "min_p": params.min_p,
+        "seed": SEED_FOR_MINUS_ONE if params.seed == -1 else params.seed,
+        "frequency_penalty": params.frequency_penalty,
+        "presence_penalty": params.presence_penalty,
+        "repetition_penalty": params.repetition_penalty,
+        "logit_bias": biases or None,
+        "ignore_eos": True,
+        "stop_token_ids": list(dict.fromkeys((*ends, *params.stop_token_ids))),
+        "logprobs": _asked(params.logprobs),
+        "detokenize": False,
+    }
+
+
+def _asked(top: int | None) -> int | None:
+    """One more than wanted: the sampled token may take a place in vLLM's list without being among the most likely."""
+    return top + 1 if top else top
+
+
+def _processed(request: GenerationRequest, greeting: Greeting) -> dict[str, Any]:
+    """What our logits processors do, where there is anything for them."""
+    params, half = request.sampling, request.handoff
+    extra: dict[str, Any] = {}
+    sequences = [sequence for sequence in params.bad_sequences if len(sequence) > 1]
+    if sequences:
+        extra["bad"] = sequences
+    if params.top_p_min > 0 and not params.greedy:
+        extra |= {"top_p": params.top_p, "top_p_min": params.top_p_min, "top_k": params.top_k}
+    if half is not None and half.kind == "continuation" and "processor" in greeting.features:
+        extra["first"] = half.first_token_ids
+    if not extra:
+        return {}
+    return {"extra_args": {PROCESSOR: extra}} | ({"top_p": 1.0} if "top_p_min" in extra else {})
+
+
+def _only_where_nothing_else_can_follow(sampling: dict[str, Any], params: SamplingParams) -> None:
+    """ignore_eos with a grammar: an end is allowed where the grammar allows nothing else."""
+    sampling["logit_bias"] = (sampling["logit_bias"] or {}) | {
+        str(token): NEVER for token in params.eos_token_ids
+    }
+
+
+def _refuse(request: GenerationRequest, greeting: Greeting) -> None:
+    """Values that this server can't honour. Raises UnsupportedParameter."""
+    params, half = request.sampling, request.handoff
+    if params.temperature > HOTTEST:
+        raise UnsupportedParameter(f"{NAME} takes no temperature above {HOTTEST}.", param="temperature")
+    if (params.logprobs or 0) >= DEFAULT_MAX_LOGPROBS and "max_logprobs" not in greeting.features:
+        raise UnsupportedParameter(
+            f"{NAME} reports at most {DEFAULT_MAX_LOGPROBS - 1} alternatives, unless it is started with --max-logprobs 21.",
+            param="top_logprobs",
+        )
+    has_processor = "processor" in greeting.features
+    if not has_processor and any(len(sequence) > 1 for sequence in params.bad_sequences):
+        raise UnsupportedParameter(
+            f"{NAME} bans single tokens only, without our logits processor.", param="bad"
+        )
+    if half is not None and half.kind == "continuation" and not (has_processor or params.greedy):
+        raise UnsupportedParameter(
+            f"{NAME} continues a context only with temperature 0, without our logits processor.",
+            param="disaggregated_params",
+        )
+
+
+# -- what it was started with -------------------------------------------------------------------------------------
+
+ONE_TOKEN = {"max_tokens": 1, "temperature": 0, "detokenize": False}
+PROBES: dict[str, tuple[dict[str, Any], dict[str, Any], bool]] = {
+    "priority": ({"priority": 1}, {}, True),
+    "max_logprobs": ({}, {"logprobs": DEFAULT_MAX_LOGPROBS + 1}, True),
+    # A tag of a kind that only the other backends know: refused where Lark is taken for what it is.
+    "guidance": (
+        {},
+        {
+            "structured_outputs": {
+                "structural_tag": '{"type": "structural_tag", "format": {"type": "any_text"}}'
+            }
+        },
+        False,
+    ),
+    # Our processor refuses this key, and nobody else reads it.
+    "processor": ({}, {"extra_args": {PROCESSOR: {"probe": True}}}, False),
+}
+"""By feature: members of a request, its sampling parameters, and whether a server with the feature accepts it."""
+
+
+async def _has(ask: Ask, model: str, feature: str) -> bool:
+    members, sampling, accepts = PROBES[feature]
+    body = {"model": model, "token_ids": [0], "sampling_params": ONE_TOKEN | sampling} | members
+    answer = await ask("POST", PATH, body)
+    if answer.status in (403, 404):
+        raise EngineFailed(f"{NAME} has no {PATH}: start it with --enable-scale-out.")
+    if answer.status not in (200, 400, 422):
+        raise _unexpected(answer)
+    return (answer.status == 200) is accepts
+
+
+def _unexpected(answer: Answer) -> EngineFailed:
+    return EngineFailed(f"{NAME} answered {answer.status}: {message_of(answer.body)[:200]}")
+
+
+def _served(body: Any, wanted: str | None) -> tuple[str, int | None]:
+    """The model's name there and its context length. Raises EngineFailed."""
+    listed = body.get("data") if isinstance(body, dict) else None
+    if not isinstance(listed, list) or not listed:
+        raise EngineFailed(f"{NAME} lists no models: {message_of(body)[:200]}")
+    for one in listed:
+        if wanted is None or one.get("id") == wanted:
+            length = one.get("max_model_len")
+            return str(one["id"]), length if isinstance(length, int) else None
+    names = ", ".join(str(one.get("id")) for one in listed)
+    raise EngineFailed(f"{NAME} doesn't serve {wanted!r}; it serves {names}.")

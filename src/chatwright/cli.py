@@ -11,6 +11,7 @@ from rich.table import Table
 
 import chatwright
 from chatwright.commands import keys, projects, requests
+from chatwright.commands.deploy import deploy
 from chatwright.commands.doctor import doctor
 from chatwright.commands.options import ConfigOption, HomeOption
 from chatwright.commands.usage import usage
@@ -29,6 +30,7 @@ app.add_typer(projects.app, name="projects")
 app.add_typer(requests.app, name="requests")
 app.command()(usage)
 app.command()(doctor)
+app.command()(deploy)
 
 
 def main() -> None:

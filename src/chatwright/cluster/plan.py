@@ -1,0 +1,85 @@
+"""What is to run on the cluster, from the settings alone: which models need replicas, what makes them others, what can't be."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+import chatwright
+from chatwright.config import ConfigError, Settings
+from chatwright.model_config import WIRE_ENGINES, ModelSettings
+
+_SAME_TOKENS = {"aliases", "price", "limits", "ray", "threads", "kv_cache_gib"}
+"""Settings that may differ between replicas which stand for each other."""
+_ENGINE_SETTINGS = (
+    "home", "max_waiting_requests", "max_waiting_tokens", "max_running_requests", "step_tokens", "prefix_cache",
+    "speculation", "disaggregation", "shutdown_seconds",
+)  # fmt: skip
+"""Settings of the server that an engine process is started with."""
+
+
+class PlannedModel(msgspec.Struct, frozen=True):
+    """A model that gets replicas of its own. `key` is what they are found under, `app` the Serve application they are:
+    another one as soon as anything about them is another.
+    """
+
+    settings: ModelSettings
+    key: str
+    app: str
+
+
+def cluster_settings(settings: Settings, api_replicas: int) -> Settings:
+    """The settings of each API process there: plain values, `home` only where it was given, since nodes have homes of their own.
+    Raises ConfigError for what a cluster can't honour.
+    """
+    if settings.memory_gib is not None:
+        raise ConfigError(
+            "memory_gib loads models on demand in one process: leave it out, replicas are placed by [models.ray]"
+        )
+    for one in settings.models:
+        if one.replicas > 1:
+            raise ConfigError(
+                f"models: {one.model}: replicas is for one machine; set min_replicas in [models.ray]"
+            )
+    if api_replicas > 1 and settings.redis_url is None and any(one.limits.given for one in settings.models):
+        raise ConfigError(
+            f"models have limits and there are {api_replicas} API replicas: set redis_url, where they can keep them"
+        )
+    values: dict[str, Any] = {name: getattr(settings, name) for name in Settings.model_fields}
+    if "home" not in settings.model_fields_set:
+        del values["home"]
+    return Settings(**values | {"workers": api_replicas})
+
+
+def planned_models(settings: Settings, name: str, overrides: dict[str, object]) -> list[PlannedModel]:
+    """The models that run on nodes of the cluster: all but those of other servers and given answers."""
+    return [_planned(one, settings, name, overrides) for one in settings.models if has_replicas(one)]
+
+
+def has_replicas(one: ModelSettings) -> bool:
+    """Whether its engine runs apart from the API."""
+    return one.engine not in (*WIRE_ENGINES, "scripted")
+
+
+def model_key(one: ModelSettings) -> str:
+    """What makes replicas give other tokens, or none, for the same request."""
+    return _digest(one.model_dump_json(exclude=_SAME_TOKENS))
+
+
+def _planned(one: ModelSettings, settings: Settings, name: str, overrides: dict[str, object]) -> PlannedModel:
+    everything = [
+        one.model_dump_json(exclude={"aliases", "price", "limits"}),
+        settings.model_dump_json(include=set(_ENGINE_SETTINGS)),
+        chatwright.__version__,
+        repr(sorted(overrides.items())),
+    ]
+    slug = re.sub(r"[^a-z0-9]+", "-", Path(one.model).name.lower()).strip("-")
+    return PlannedModel(one, model_key(one), f"{name}-model-{slug}-{_digest(*everything)}")
+
+
+def _digest(*texts: str) -> str:
+    return hashlib.sha256("\n".join(texts).encode()).hexdigest()[:12]

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from chatwright.accounts.account import Account
 from chatwright.accounts.authentication import Authenticator
 from chatwright.accounts.budgets import Budgets
+from chatwright.accounts.contents import Content
 from chatwright.accounts.credentials import load_pepper
 from chatwright.accounts.ledger import Ledger, Opening
 from chatwright.accounts.store import Store
@@ -147,3 +148,29 @@ def test_usage_is_the_sum_of_the_ledger(cli: Cli) -> None:
     assert cli.json("usage", "--by", "day", "--until", "1h") == []
     assert len(cli.json("usage", "--by", "day", "--since", "1h")) == 1
     assert key in cli("usage")
+
+
+def test_prompts_are_kept_listed_shown_and_forgotten(cli: Cli) -> None:
+    project = cli.json("projects", "create", "--name", "team", "--store-prompts", "--retention-days", "3")
+    assert (project["store_prompts"], project["retention_days"]) == (True, 3)
+    secret = cli.json("keys", "create", "--name", "a", "--project", "team")["key"]
+    assert cli.account(secret).stores_prompts
+    store = cli.store()
+    ledger = Ledger(store)
+    ledger.start()
+    opening = Opening("req", "k", project["id"], "m", metadata={"team": "x[bold]"})
+    ledger.open(opening).close("finished", Usage(1, 2), 0, "stop", Content("asked", "said"))
+    ledger.open(Opening("bare", "k", project["id"], "m")).close("failed", Usage(), 0)
+    ledger.close()
+    store.close()
+    bare, row = cli.json("requests", "list", "--project", project["id"])
+    assert "team=x[bold]" in cli("requests", "list")
+    assert json.loads(cli("requests", "show", row["id"]))["content"]["answer"] == "said"
+    assert json.loads(cli("requests", "show", bare["id"]))["content"] is None
+    assert cli("requests", "forget", row["id"]).strip() == row["id"]
+    with pytest.raises(NotFound):
+        cli("requests", "forget", row["id"])
+    assert cli("projects", "forget-prompts", "team").strip() == "0"
+    cli("projects", "update", "team", "--no-store-prompts")
+    assert not cli.account(secret).stores_prompts
+    assert cli.json("projects", "list")[1]["retention_days"] == 3

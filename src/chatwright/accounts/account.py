@@ -22,7 +22,7 @@ class Account(msgspec.Struct, frozen=True):
     `service_tiers` are those its requests may ask for, None the ones that every key has.
     `has_budget` tells that an enforced budget watches the key or its project. `models` None allows every
     model. `limits` are the key's own, `project_limits` are shared by the project's keys; `weight` is the
-    project's share under load.
+    project's share under load. `stores_prompts` tells that its project wants prompts and answers kept.
     """
 
     key_id: str
@@ -36,3 +36,4 @@ class Account(msgspec.Struct, frozen=True):
     project_limits: KeyLimits = KeyLimits()
     service_tiers: frozenset[str] | None = None
     has_budget: bool = False
+    stores_prompts: bool = False

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from chatwright.accounts.account import Account
 from chatwright.accounts.budgets import Budgets
 from chatwright.accounts.clock import Clock, unix_ms
+from chatwright.accounts.contents import Content
 from chatwright.accounts.ledger import EndStatus, Ledger, LedgerEntry, Opening
 from chatwright.accounts.limits import RateLimiter, RateLimitStatus, Reservation
 from chatwright.accounts.prices import FREE, Price
@@ -37,13 +38,19 @@ class Admission:
         self._entry.mark_first_token()
         await self._entry.recorded()
 
-    async def end(self, status: EndStatus, usage: Usage, finish_reason: str | None = None) -> None:
+    async def end(
+        self,
+        status: EndStatus,
+        usage: Usage,
+        finish_reason: str | None = None,
+        content: Content | None = None,
+    ) -> None:
         """Settle limits and bill. The first call counts, even if its caller is cancelled meanwhile.
 
         Returns once the bill is committed: await it before the answer's last bytes are sent. "refused" gives
-        the limits back whole.
+        the limits back whole. `content` is kept beside the bill.
         """
-        self._entry.close(status, usage, self._price.cost(usage), finish_reason)
+        self._entry.close(status, usage, self._price.cost(usage), finish_reason, content)
         if status == "refused":
             await self._reservation.cancel()
         else:

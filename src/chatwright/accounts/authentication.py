@@ -119,6 +119,7 @@ _BY_PREFIX = (
         projects.c.tokens_per_minute.label("project_tokens"),
         projects.c.concurrent_requests.label("project_concurrent"),
         projects.c.service_tiers.label("project_tiers"),
+        projects.c.store_prompts,
         _HAS_BUDGET.label("has_budget"),
     )
     .join(api_keys, api_keys.c.id == key_secrets.c.key_id)
@@ -150,6 +151,7 @@ def _account(row: sa.Row[Any]) -> Account:
         project_limits=KeyLimits(row.project_requests, row.project_tokens, row.project_concurrent),
         service_tiers=_service_tiers(row),
         has_budget=row.has_budget,
+        stores_prompts=row.store_prompts,
     )
 
 

@@ -20,8 +20,9 @@ from typing import Any, Literal
 import msgspec
 import sqlalchemy as sa
 
-from chatwright.accounts import liveness, spending
+from chatwright.accounts import contents, liveness, spending
 from chatwright.accounts.clock import Clock, unix_ms
+from chatwright.accounts.contents import Content
 from chatwright.accounts.store import Store
 from chatwright.accounts.tables import ledger, processes
 from chatwright.accounts.writer import Writer
@@ -87,10 +88,12 @@ class Ledger:
         recorded = self._writer.submit(lambda connection: _insert(connection, row), patience=_PATIENCE)
         return LedgerEntry(self, row, recorded)
 
-    def submit_close(self, row: dict[str, Any], values: dict[str, Any]) -> Future[None]:
+    def submit_close(
+        self, row: dict[str, Any], values: dict[str, Any], content: Content | None = None
+    ) -> Future[None]:
         """Queue the end of a row."""
         now = self._clock()
-        return self._writer.submit(lambda connection: _close(connection, row, values, now))
+        return self._writer.submit(lambda connection: _close(connection, row, values, content, now))
 
     def close(self) -> None:
         """Write what is queued and unregister. Rows that are still open become lost. Blocks on the database."""
@@ -128,8 +131,15 @@ class LedgerEntry:
         if self._ttft is None:
             self._ttft = _ms_since(self._started)
 
-    def close(self, status: EndStatus, usage: Usage, cost: int, finish_reason: str | None = None) -> None:
-        """Queue the end of the row. The first call counts; never blocks."""
+    def close(
+        self,
+        status: EndStatus,
+        usage: Usage,
+        cost: int,
+        finish_reason: str | None = None,
+        content: Content | None = None,
+    ) -> None:
+        """Queue the end of the row, and what shall be kept beside it. The first call counts; never blocks."""
         if self._closed is None:
             duration = _ms_since(self._started)
             values = {
@@ -145,7 +155,7 @@ class LedgerEntry:
                 "accepted_draft_tokens": usage.accepted_prediction_tokens,
                 "cost": cost,
             }
-            self._closed = self._ledger.submit_close(self._row, values)
+            self._closed = self._ledger.submit_close(self._row, values, content)
 
     async def closed(self) -> None:
         """Wait for the closing commit, but no longer than a client would: it comes later if it must.
@@ -194,7 +204,9 @@ def _insert(connection: sa.Connection, row: dict[str, Any]) -> BudgetExceeded | 
     return refusal
 
 
-def _close(connection: sa.Connection, row: dict[str, Any], values: dict[str, Any], now: int) -> None:
+def _close(
+    connection: sa.Connection, row: dict[str, Any], values: dict[str, Any], content: Content | None, now: int
+) -> None:
     """Close a row and charge its budgets, once. A row that was never opened stays absent."""
     if connection.execute(_CLOSE, values | {"entry_id": row["id"]}).rowcount:
         spending.charge(
@@ -205,6 +217,8 @@ def _close(connection: sa.Connection, row: dict[str, Any], values: dict[str, Any
             cost=values["cost"],
             now=now,
         )
+        if content is not None:
+            contents.insert(connection, row["id"], row["project_id"], row["opened_at"], content)
 
 
 _KNOWN = sa.select(ledger.c.id).where(ledger.c.id == sa.bindparam("entry_id"))

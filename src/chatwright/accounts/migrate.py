@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from chatwright.accounts.store import Store
 from chatwright.core.errors import InternalError
 
-HEAD = "0004"
+HEAD = "0005"
 """The newest revision in `migrations/versions/`."""
 
 

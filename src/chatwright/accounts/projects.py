@@ -23,13 +23,17 @@ DEFAULT_PROJECT = "default"
 MAX_LIMIT = 10**10
 """The largest limit: levels of its bucket are exact even where numbers are doubles."""
 
+RETENTION_DAYS = 30
+MAX_RETENTION_DAYS = 3650
+"""How long prompts are kept where they are, unless said otherwise, and at most."""
+
 _MAX_NAME = 200
 _UNLIMITED = KeyLimits()
 
 
 class Project(msgspec.Struct, frozen=True):
     """A group of keys. Under a `cache_group` they share prefix-cache blocks; `weight` is its share; `service_tiers`
-    is for keys without a list of their own.
+    is for keys without a list of their own. With `store_prompts`, prompts and answers are kept for `retention_days`.
     """
 
     id: str
@@ -39,6 +43,8 @@ class Project(msgspec.Struct, frozen=True):
     limits: KeyLimits
     created_at: int
     service_tiers: frozenset[str] | None = None
+    store_prompts: bool = False
+    retention_days: int = RETENTION_DAYS
 
 
 class ProjectChanges(msgspec.Struct, frozen=True):
@@ -49,6 +55,8 @@ class ProjectChanges(msgspec.Struct, frozen=True):
     weight: float | UnsetType = UNSET
     limits: KeyLimits | UnsetType = UNSET
     service_tiers: frozenset[str] | UnsetType | None = UNSET
+    store_prompts: bool | UnsetType = UNSET
+    retention_days: int | UnsetType = UNSET
 
 
 class Projects:
@@ -66,9 +74,13 @@ class Projects:
         cache_group: str | None = None,
         weight: float = 1.0,
         service_tiers: frozenset[str] | None = None,
+        store_prompts: bool = False,
+        retention_days: int = RETENTION_DAYS,
     ) -> Project:
         """Make a project. Raises InvalidValue for a name that is taken or a value out of range."""
-        changes = ProjectChanges(name, cache_group, weight, limits, service_tiers)
+        changes = ProjectChanges(
+            name, cache_group, weight, limits, service_tiers, store_prompts, retention_days
+        )
         project_id = f"proj_{secrets.token_hex(6)}"
         row = {"id": project_id, "created_at": self._clock()} | _columns(changes)
 
@@ -141,6 +153,14 @@ def _columns(changes: ProjectChanges) -> dict[str, Any]:
         values |= limit_columns(changes.limits)
     if changes.service_tiers is not UNSET:
         values |= tier_columns(changes.service_tiers)
+    if changes.store_prompts is not UNSET:
+        values["store_prompts"] = changes.store_prompts
+    if changes.retention_days is not UNSET:
+        if not 1 <= changes.retention_days <= MAX_RETENTION_DAYS:
+            raise InvalidValue(
+                f"retention_days must be from 1 to {MAX_RETENTION_DAYS}", param="retention_days"
+            )
+        values["retention_days"] = changes.retention_days
     return values
 
 
@@ -163,4 +183,14 @@ def _get(connection: sa.Connection, project: str) -> Project:
 def _project(row: sa.Row[Any]) -> Project:
     limits = KeyLimits(row.requests_per_minute, row.tokens_per_minute, row.concurrent_requests)
     tiers = None if row.service_tiers is None else frozenset(row.service_tiers)
-    return Project(row.id, row.name, row.cache_group, row.weight, limits, row.created_at, tiers)
+    return Project(
+        id=row.id,
+        name=row.name,
+        cache_group=row.cache_group,
+        weight=row.weight,
+        limits=limits,
+        created_at=row.created_at,
+        service_tiers=tiers,
+        store_prompts=row.store_prompts,
+        retention_days=row.retention_days,
+    )

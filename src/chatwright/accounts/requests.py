@@ -8,7 +8,7 @@ import msgspec
 import sqlalchemy as sa
 
 from chatwright.accounts.store import Store
-from chatwright.accounts.tables import ledger
+from chatwright.accounts.tables import ledger, request_contents
 from chatwright.core.errors import InvalidValue, NotFound
 
 MOST_ROWS = 1000
@@ -31,7 +31,7 @@ class RequestFilter(msgspec.Struct, frozen=True):
 
 class RequestRow(msgspec.Struct, frozen=True):
     """One request. `id` is the ledger's, `request_id` what its client was told; times are Unix milliseconds, `cost` is in
-    10^-12 units. `status` is "open" while it runs.
+    10^-12 units. `status` is "open" while it runs; `stored` tells that prompt and answer are kept.
     """
 
     id: str
@@ -54,9 +54,11 @@ class RequestRow(msgspec.Struct, frozen=True):
     reasoning_tokens: int
     accepted_draft_tokens: int
     cost: int
+    stored: bool
 
 
-_COLUMNS = [ledger.c[name] for name in RequestRow.__struct_fields__]
+_STORED = sa.exists().where(request_contents.c.entry_id == ledger.c.id).correlate(ledger).label("stored")
+_COLUMNS = [_STORED if name == "stored" else ledger.c[name] for name in RequestRow.__struct_fields__]
 _EQUAL = ("key_id", "project_id", "model", "user", "request_id")
 
 

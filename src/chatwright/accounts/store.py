@@ -102,14 +102,14 @@ def _create_private(url: URL) -> Path:
 
 def _connect(url: URL) -> sa.Engine:
     if url.get_backend_name() == "sqlite":
-        engine = sa.create_engine(url)
+        engine = sa.create_engine(url, hide_parameters=True)  # an error's text goes into the log
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
         return engine
     # A writer that hangs in a transaction would hold the lock for all; the server ends it.
     options = "-c lock_timeout=5s -c idle_in_transaction_session_timeout=30s"
     arguments = {"options": options, "connect_timeout": 5, "tcp_user_timeout": 10_000}
-    engine = sa.create_engine(url, connect_args=arguments)
+    engine = sa.create_engine(url, connect_args=arguments, hide_parameters=True)
     event.listen(engine, "begin", _begin_postgresql)
     return engine
 
@@ -120,6 +120,7 @@ def _set_up_sqlite(connection: sqlite3.Connection, record: Any) -> None:
         "journal_mode=WAL",
         "synchronous=FULL",
         "foreign_keys=ON",
+        "secure_delete=ON",
         f"busy_timeout={_BUSY_TIMEOUT_MS}",
     ):
         connection.execute(f"PRAGMA {pragma}")

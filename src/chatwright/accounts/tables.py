@@ -39,6 +39,8 @@ projects = sa.Table(
     sa.Column("created_at", sa.BigInteger, nullable=False),
     *_limits(),
     sa.Column("service_tiers", sa.JSON(none_as_null=True)),
+    sa.Column("store_prompts", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("retention_days", sa.BigInteger, nullable=False, server_default="30"),
 )
 
 api_keys = sa.Table(
@@ -152,4 +154,19 @@ ledger = sa.Table(
         sqlite_where=sa.text("status = 'open'"),
         postgresql_where=sa.text("status = 'open'"),
     ),
+)
+
+# What was asked and answered, only of projects that want it kept.
+request_contents = sa.Table(
+    "request_contents",
+    metadata,
+    sa.Column("entry_id", sa.ForeignKey("ledger.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("project_id", sa.String, nullable=False),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("prompt", sa.Text, nullable=False),
+    sa.Column("answer", sa.Text, nullable=False),
+    sa.Column("reasoning", sa.Text, nullable=False),
+    sa.Column("tool_calls", sa.Text, nullable=False),
+    sa.Column("truncated", sa.Boolean, nullable=False),
+    sa.Index(None, "project_id", "created_at"),
 )

@@ -10,7 +10,8 @@ from msgspec import UNSET, structs
 from rich.console import Console
 from rich.table import Table
 
-from chatwright.accounts.projects import Project, ProjectChanges, Projects
+from chatwright.accounts.contents import Contents
+from chatwright.accounts.projects import RETENTION_DAYS, Project, ProjectChanges, Projects
 from chatwright.commands.budgets import set_budgets, wanted_budgets
 from chatwright.commands.options import (
     BudgetOption,
@@ -30,6 +31,13 @@ from chatwright.commands.options import (
 app = typer.Typer(help="Projects: keys that share limits, budgets and a fair share.", no_args_is_help=True)
 
 WeightOption = Annotated[float | None, typer.Option(help="Its share of a busy server; default: 1.")]
+StoreOption = Annotated[
+    bool | None,
+    typer.Option("--store-prompts/--no-store-prompts", help="Keep prompts and answers; default: no."),
+]
+RetentionOption = Annotated[
+    int | None, typer.Option(help=f"Days for which they are kept; default: {RETENTION_DAYS}.")
+]
 
 
 @app.command()
@@ -42,6 +50,8 @@ def create(
     weight: WeightOption = None,
     tiers: TiersOption = None,
     cache_group: GroupOption = None,
+    store_prompts: StoreOption = None,
+    retention_days: RetentionOption = None,
     config: ConfigOption = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
@@ -55,6 +65,8 @@ def create(
             cache_group=cache_group,
             weight=1.0 if weight is None else weight,
             service_tiers=names(tiers),
+            store_prompts=bool(store_prompts),
+            retention_days=RETENTION_DAYS if retention_days is None else retention_days,
         )
         set_budgets(store, "project", project.id, wanted)
     print(json.dumps(_plain(project)) if as_json else project.id)
@@ -86,6 +98,8 @@ def update(
     weight: WeightOption = None,
     tiers: TiersOption = None,
     cache_group: GroupOption = None,
+    store_prompts: StoreOption = None,
+    retention_days: RetentionOption = None,
     config: ConfigOption = None,
     home: HomeOption = None,
     as_json: JsonOption = False,
@@ -106,10 +120,23 @@ def update(
             weight=UNSET if weight is None else weight,
             limits=limits,
             service_tiers=UNSET if tiers is None else names(tiers),
+            store_prompts=UNSET if store_prompts is None else store_prompts,
+            retention_days=UNSET if retention_days is None else retention_days,
         )
         changed = projects.update(old.id, changes)
         set_budgets(store, "project", changed.id, wanted)
     print(json.dumps(_plain(changed)) if as_json else changed.id)
+
+
+@app.command("forget-prompts")
+def forget_prompts(
+    project: Annotated[str, typer.Argument(help="Id or name.")],
+    config: ConfigOption = None,
+    home: HomeOption = None,
+) -> None:
+    """Delete all prompts and answers that are kept of a project; prints of how many requests."""
+    with opened(config, home) as (store, _):
+        print(Contents(store).forget_project(project))
 
 
 def _plain(project: Project) -> dict[str, Any]:
@@ -121,5 +148,7 @@ def _plain(project: Project) -> dict[str, Any]:
         "cache_group": project.cache_group,
         **structs.asdict(project.limits),
         "service_tiers": None if tiers is None else sorted(tiers),
+        "store_prompts": project.store_prompts,
+        "retention_days": project.retention_days,
         "created_at": project.created_at // 1000,
     }

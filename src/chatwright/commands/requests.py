@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.table import Table
 
 from chatwright.accounts.clock import unix_ms
+from chatwright.accounts.contents import Contents
 from chatwright.accounts.prices import format_amount
-from chatwright.accounts.requests import RequestFilter, RequestRow, list_requests
+from chatwright.accounts.requests import RequestFilter, RequestRow, find_request, list_requests
 from chatwright.commands.options import (
     ConfigOption,
     HomeOption,
@@ -21,6 +22,7 @@ from chatwright.commands.options import (
     opened,
     shown_time,
 )
+from chatwright.core.errors import NotFound
 
 app = typer.Typer(help="Single requests, by the ledger.", no_args_is_help=True)
 
@@ -62,6 +64,35 @@ def list_rows(
         at = shown_time(row.opened_at)
         table.add_row(row.id, at, row.key_id, row.model, row.status, *tokens, ascii(labels)[1:-1])
     Console().print(table, markup=False)
+
+
+@app.command()
+def show(
+    entry_id: Annotated[str, typer.Argument(help="The id that the list shows.")],
+    config: ConfigOption = None,
+    home: HomeOption = None,
+) -> None:
+    """One request as JSON, with prompt and answer where its project wants them kept."""
+    with opened(config, home) as (store, _):
+        shown = plain(find_request(store, entry_id))
+        try:
+            stored = Contents(store).get(entry_id)
+        except NotFound:
+            shown["content"] = None
+        else:
+            shown["content"] = structs.asdict(stored.content) | {
+                "tool_calls": [structs.asdict(call) for call in stored.content.tool_calls],
+                "expires_at": stored.expires_at // 1000,
+            }
+    print(json.dumps(shown, indent=1))
+
+
+@app.command()
+def forget(entry_id: str, config: ConfigOption = None, home: HomeOption = None) -> None:
+    """Delete the prompt and answer that are kept of a request; its bill stays."""
+    with opened(config, home) as (store, _):
+        Contents(store).forget(entry_id)
+    print(entry_id)
 
 
 def plain(row: RequestRow) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from starlette.applications import Starlette
 
 from chatwright.accounts.admission import Admissions
 from chatwright.accounts.authentication import Authenticator
+from chatwright.accounts.contents import Contents
 from chatwright.accounts.credentials import load_pepper
 from chatwright.accounts.keys import Keys, KeySettings
 from chatwright.accounts.ledger import Ledger
@@ -32,7 +33,7 @@ from chatwright.engines.residency import Residency
 from chatwright.model_config import ModelSettings
 from chatwright.models.progress import Progress, Silent
 from chatwright.rendering.worker import TemplateWorkerPool, WorkerLimits
-from chatwright.server.assembly import SharedEngines, served_model
+from chatwright.server.assembly import EngineSource, served_model
 from chatwright.server.books import buckets, model_limits, prices, sending_webhooks
 from chatwright.server.fleet import Fleet
 from chatwright.server.scrape import Scrape
@@ -115,7 +116,8 @@ class Server:
         if self.workers is not None:
             await self.workers.start()
         await asyncio.to_thread(self.ledger.start)
-        background = [asyncio.create_task(work) for work in (self.fleet.start(), self.scrape.keep_writing())]
+        works = (self.fleet.start(), self.scrape.keep_writing(), Contents(self.store).keep_purging())
+        background = [asyncio.create_task(work) for work in works]
         try:
             async with sending_webhooks(self.store, self.settings):
                 yield
@@ -136,22 +138,26 @@ def first_key(keys: Keys) -> str | None:
     return keys.create(KeySettings(FIRST_KEY_NAME)).secret if not keys.list() else None
 
 
-def open_store(settings: Settings) -> tuple[Store, bytes]:
-    """The database, migrated, and the pepper of its key hashes."""
+def open_store(settings: Settings, pepper: bytes | None = None) -> tuple[Store, bytes]:
+    """The database, migrated, and the pepper of its key hashes: this one, else that of the file in `home`."""
     settings.home.mkdir(parents=True, exist_ok=True)
     store = Store(settings.database_url or f"sqlite:///{settings.home / 'chatwright.db'}")
     migrate(store)
-    return store, load_pepper(settings.home / "pepper")
+    return store, pepper or load_pepper(settings.home / "pepper")
 
 
 def assemble(
-    settings: Settings, progress: Progress | None = None, shared: SharedEngines | None = None
+    settings: Settings,
+    progress: Progress | None = None,
+    shared: EngineSource | None = None,
+    pepper: bytes | None = None,
 ) -> Server:
     """Install what is missing, then wire everything; nothing runs yet. Raises ModelError, ValueError, EngineFailed.
 
-    `shared` is for one of several API processes, which find their engines and each other's counts in a folder.
+    `shared` is for one of several API processes, which find their engines elsewhere, and each other's counts in a folder.
+    `pepper` is that of the database's keys where another machine's file holds it.
     """
-    store, pepper = open_store(settings)
+    store, pepper = open_store(settings, pepper)
     workers = TemplateWorkerPool(WorkerLimits()) if settings.request_templates else None
     residency = Residency(int(settings.memory_gib * (1 << 30))) if settings.memory_gib else None
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from chatwright.accounts.account import Account
+from chatwright.accounts.contents import Content
 from chatwright.accounts.ledger import EndStatus
 from chatwright.accounts.limits import RateLimitStatus
 from chatwright.core.usage import Usage
@@ -21,8 +22,14 @@ class Admission(Protocol):
     async def first_token(self) -> None:
         """The first token is there and about to be shown. Raises BudgetExceeded, Overloaded."""
 
-    async def end(self, status: EndStatus, usage: Usage, finish_reason: str | None = None) -> None:
-        """Settle limits and bill."""
+    async def end(
+        self,
+        status: EndStatus,
+        usage: Usage,
+        finish_reason: str | None = None,
+        content: Content | None = None,
+    ) -> None:
+        """Settle limits and bill, and keep the content."""
 
 
 class Admissions(Protocol):
@@ -62,5 +69,11 @@ class Unmetered:
     async def first_token(self) -> None:
         """Nothing to note."""
 
-    async def end(self, status: EndStatus, usage: Usage, finish_reason: str | None = None) -> None:
+    async def end(
+        self,
+        status: EndStatus,
+        usage: Usage,
+        finish_reason: str | None = None,
+        content: Content | None = None,
+    ) -> None:
         """Nothing to settle."""

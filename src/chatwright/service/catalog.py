@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from chatwright.accounts.account import Account
 from chatwright.core.errors import ModelNotFound, PermissionDenied
+from chatwright.service.capabilities import offered
 from chatwright.service.catalog_view import ModelCard
 from chatwright.service.model import ServedModel
 
@@ -24,8 +25,8 @@ class Catalog:
         } | self._models
 
     def models(self) -> Sequence[ModelCard]:
-        """Cards in the order of configuration."""
-        return [model.card for model in self._models.values()]
+        """Cards in the order of configuration, with what their engines can do."""
+        return [offered(model.card, model.engine) for model in self._models.values()]
 
     def served(self) -> Sequence[ServedModel]:
         """Everything that is served."""

@@ -18,6 +18,7 @@ from chatwright.service.catalog import Catalog
 from chatwright.service.constraint import AnswerCheck
 from chatwright.service.generation import Generation
 from chatwright.service.handoff import Handoffs
+from chatwright.service.keeping import Keeping
 from chatwright.service.model import ServedModel
 from chatwright.service.preparation import prepare
 from chatwright.service.record import Observer, RequestRecord, Unobserved
@@ -84,8 +85,9 @@ class ChatService:
             partial(self._issue, prepared.generation, account, model),
             record,
             self._observer,
-            AnswerCheck(model.grammars, prepared.compiled.check),
+            AnswerCheck(model.grammars, prepared.compiled),
             partial(self._shedding.note, model.card.id, tier),
+            Keeping(prepared.built.prompt.text) if account.stores_prompts else None,
         )
         return Answer(
             id=prepared.generation.id,

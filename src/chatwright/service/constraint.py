@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from chatwright.core.chat import ChatRequest
-from chatwright.core.deltas import Delta, Finished, TextDelta
+from chatwright.core.deltas import Delta, Finished, TextDelta, ToolCallDelta
 from chatwright.core.messages import Tool
 from chatwright.grammar.compiler import Compiled, GrammarCompiler
 from chatwright.grammar.markup import Job, ToolSpec
@@ -55,18 +53,33 @@ def _callable(request: ChatRequest) -> tuple[ToolSpec, ...]:
 class AnswerCheck:
     """Holds a finished answer to what its grammar could not enforce."""
 
-    def __init__(self, grammars: GrammarCompiler | None, schema: Any) -> None:
+    def __init__(self, grammars: GrammarCompiler | None, compiled: Compiled) -> None:
         self._grammars = grammars
-        self._schema = schema
+        self._schema = compiled.check
+        self._tools = compiled.tool_checks
         self._content: list[str] = []
+        self._calls: dict[int, tuple[str, list[str]]] = {}
 
     async def take(self, delta: Delta) -> None:
         """See every Delta of the answer before the client does. Raises SchemaNotSatisfied instead of letting a whole answer
         pass that breaks its schema; one that a limit or a stop string cut is what it says.
         """
-        if self._grammars is None or self._schema is None:
+        if self._grammars is None or not (self._tools or self._schema is not None):
             return
         if isinstance(delta, TextDelta):
             self._content.append(delta.text)
+        elif isinstance(delta, ToolCallDelta):
+            self._calls.setdefault(delta.index, (delta.name or "", []))[1].append(delta.arguments)
+        elif isinstance(delta, Finished) and delta.reason == "tool_calls":
+            await self._check_calls(self._grammars)
         elif isinstance(delta, Finished) and delta.reason == "stop" and delta.stop_reason is None:
-            await self._grammars.validate(self._schema, "".join(self._content))
+            await self._check_content(self._grammars)
+
+    async def _check_content(self, grammars: GrammarCompiler) -> None:
+        if self._schema is not None:
+            await grammars.validate(self._schema, "".join(self._content))
+
+    async def _check_calls(self, grammars: GrammarCompiler) -> None:
+        for name, arguments in self._calls.values():
+            if name in self._tools:
+                await grammars.validate(self._tools[name], "".join(arguments), "tools")

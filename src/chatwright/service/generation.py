@@ -18,6 +18,7 @@ from chatwright.core.messages import Role
 from chatwright.core.usage import Usage
 from chatwright.service.admission import Admission
 from chatwright.service.constraint import AnswerCheck
+from chatwright.service.keeping import Keeping
 from chatwright.service.record import Observer, RequestRecord
 from chatwright.service.transcript import Transcript
 
@@ -42,6 +43,7 @@ class Generation:
         observer: Observer,
         check: AnswerCheck,
         on_refusal: Callable[[Overloaded], None],
+        keeping: Keeping | None = None,
     ) -> None:
         self._request = request
         self._engine = engine
@@ -53,6 +55,7 @@ class Generation:
         self._observer = observer
         self._check = check
         self._on_refusal = on_refusal
+        self._keeping = keeping
         self._sampled: list[int] = []
         self._usage = Usage()
         self._deltas = self._run()
@@ -76,6 +79,8 @@ class Generation:
             ) as deltas:  # else the engine would hear of an abort some time later
                 async for delta in deltas:
                     self._usage = delta.usage
+                    if self._keeping is not None:
+                        self._keeping.take(delta)
                     if isinstance(delta, Finished):
                         status = "stopped" if isinstance(delta.stop_reason, str) else "finished"
                         await self._end(status, delta.usage, delta.reason)
@@ -98,7 +103,8 @@ class Generation:
             record.status, record.usage, record.finish_reason = status, usage, finish_reason
             record.ended = perf_counter()
             self._observer.ended(record)
-        await self._admission.end(status, usage, finish_reason)
+        kept = None if self._keeping is None or status == "refused" else self._keeping.content()
+        await self._admission.end(status, usage, finish_reason, kept)
 
     def _note(self, chunk: TokenChunk) -> None:
         """Tell the observer of a chunk, then move the record's times on."""

@@ -13,9 +13,9 @@ from chatwright.accounts.authentication import ENVIRONMENT_PROJECT
 from chatwright.accounts.projects import DEFAULT_PROJECT
 from chatwright.accounts.tiers import TIERS
 from chatwright.core.chat import ChatRequest
-from chatwright.core.errors import UnsupportedParameter
 from chatwright.core.generation import GenerationRequest, Handoff, Prompt
 from chatwright.grammar.compiler import Compiled
+from chatwright.service.capabilities import check_capabilities, unsupported
 from chatwright.service.constraint import compile_answer
 from chatwright.service.handoff import Handoffs
 from chatwright.service.length import Fit, fit
@@ -55,11 +55,13 @@ async def prepare(
 ) -> Prepared:
     """In the order of the contract (1.3). Raises every InvalidRequest there can be; takes nothing from anybody."""
     check_token_ids(request.sampling, model.tokenizer.token_count)
-    _check_capabilities(request, model)
+    check_capabilities(request, model.card.id, model.engine)
     built = await build_prompt(request, model)
     length = fit(len(built.prompt.token_ids), request.sampling.max_tokens, model.context_length)
     check_effort(request.reasoning_effort, model, built.unused_variables)
-    thinking = thinking_budget(request.reasoning_effort, model, built.prompt.text, length.max_tokens)
+    thinking = None
+    if "reasoning_effort" not in unsupported(model.engine):
+        thinking = thinking_budget(request.reasoning_effort, model, built.prompt.text, length.max_tokens)
     compiled = await compile_answer(request, model, built.prompt.text, limits_thinking=thinking is not None)
     handoff = _handoff(request, account, model, built.prompt, handoffs)
     if handoff is not None and handoff.kind == "context":
@@ -115,10 +117,3 @@ def _draft(request: ChatRequest, model: ServedModel) -> tuple[int, ...]:
         return model.tokenizer.encode(request.prediction)
     check_ids("disaggregated_params.draft_tokens", request.draft_token_ids, model.tokenizer.token_count)
     return request.draft_token_ids
-
-
-def _check_capabilities(request: ChatRequest, model: ServedModel) -> None:
-    """What this engine can't do is refused by name."""
-    engine = model.engine
-    if request.sampling.logprobs is not None and engine.ready and not engine.info.supports_logprobs:
-        raise UnsupportedParameter(f"The engine of {model.card.id} reports no logprobs.", param="logprobs")

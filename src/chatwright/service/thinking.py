@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from chatwright.core.errors import UnsupportedParameter
 from chatwright.core.generation import ThinkingBudget
+from chatwright.service.capabilities import unsupported
 from chatwright.service.model import ServedModel
 
 SHARES = MappingProxyType({
@@ -23,8 +24,11 @@ def check_effort(effort: str | None, model: ServedModel, unused_variables: Seque
     """Raises UnsupportedParameter for an effort that neither the model nor its template does anything with."""
     fmt = model.format
     thinks = fmt is not None and (fmt.reasoning is not None or fmt.channels is not None)
+    thinks = thinks and "reasoning_effort" not in unsupported(model.engine)
     if effort is not None and not thinks and "reasoning_effort" in unused_variables:
-        raise UnsupportedParameter(f"{model.card.id} does not reason.", param="reasoning_effort")
+        raise UnsupportedParameter(
+            f"{model.card.id} does not reason, or its engine can't limit that.", param="reasoning_effort"
+        )
 
 
 def thinking_budget(

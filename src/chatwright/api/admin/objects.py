@@ -11,7 +11,7 @@ from chatwright.accounts.account import KeyLimits
 from chatwright.accounts.budgets import BudgetStatus
 from chatwright.accounts.keys import IssuedKey, Key
 from chatwright.accounts.prices import format_amount
-from chatwright.accounts.projects import DEFAULT_PROJECT, Project
+from chatwright.accounts.projects import DEFAULT_PROJECT, RETENTION_DAYS, Project
 from chatwright.accounts.spending import Budget, BudgetPeriod
 from chatwright.accounts.usage import UsageGroup
 
@@ -55,13 +55,15 @@ class RotateKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class CreateProject(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A project to make. `weight` is its share of a busy server."""
+    """A project to make. `weight` is its share of a busy server; with `store_prompts`, prompts and answers are kept."""
 
     name: str
     limits: Limits = Limits()
     cache_group: str | None = None
     weight: float = 1.0
     service_tiers: list[str] | None = None
+    store_prompts: bool = False
+    retention_days: int = RETENTION_DAYS
 
 
 class ChangeProject(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -72,6 +74,8 @@ class ChangeProject(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cache_group: str | UnsetType | None = UNSET
     weight: float | UnsetType = UNSET
     service_tiers: list[str] | UnsetType | None = UNSET
+    store_prompts: bool | UnsetType = UNSET
+    retention_days: int | UnsetType = UNSET
 
 
 class SetBudget(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -125,6 +129,8 @@ class ProjectObject(msgspec.Struct, frozen=True):
     cache_group: str | None
     weight: float
     service_tiers: list[str] | None
+    store_prompts: bool
+    retention_days: int
     created_at: int
     object: Literal["project"] = "project"
 
@@ -168,6 +174,13 @@ class Deleted(msgspec.Struct, frozen=True):
     """It is gone."""
 
     id: str
+    deleted: Literal[True] = True
+
+
+class ForgottenContents(msgspec.Struct, frozen=True):
+    """Of how many requests prompt and answer are gone."""
+
+    requests: int
     deleted: Literal[True] = True
 
 
@@ -238,6 +251,8 @@ def project_object(project: Project) -> ProjectObject:
         cache_group=project.cache_group,
         weight=project.weight,
         service_tiers=_sorted(project.service_tiers),
+        store_prompts=project.store_prompts,
+        retention_days=project.retention_days,
         created_at=project.created_at // 1000,
     )
 

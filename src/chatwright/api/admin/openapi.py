@@ -16,7 +16,7 @@ TYPES: tuple[type[msgspec.Struct], ...] = (
     objects.CreateKey, objects.ChangeKey, objects.RotateKey, objects.CreateProject, objects.ChangeProject,
     objects.SetBudget, objects.KeyObject, objects.IssuedKeyObject, objects.KeyList, objects.ProjectObject,
     objects.ProjectList, objects.BudgetObject, objects.BudgetList, objects.Deleted, objects.UsageList,
-    objects.ReloadReport, requests.RequestObject, requests.RequestList,
+    objects.ReloadReport, objects.ForgottenContents, requests.ContentObject, requests.RequestObject, requests.RequestList,
 )  # fmt: skip
 
 
@@ -74,6 +74,13 @@ _OPERATIONS = (
         objects.ProjectObject,
         objects.ChangeProject,
     ),
+    _Operation(
+        "delete",
+        "/projects/{project}/contents",
+        "forgetContents",
+        "Delete all prompts and answers that are kept of a project.",
+        objects.ForgottenContents,
+    ),
     _Operation("get", "/budgets", "listBudgets", "All budgets and what they have spent.", objects.BudgetList),
     _Operation(
         "put", "/budgets", "setBudget", "Make or replace a budget.", objects.BudgetObject, objects.SetBudget
@@ -96,6 +103,20 @@ _OPERATIONS = (
         query=requests.PARAMETERS,
     ),
     _Operation("get", "/requests/{entry_id}", "getRequest", "One row of the ledger.", requests.RequestObject),
+    _Operation(
+        "get",
+        "/requests/{entry_id}/content",
+        "getContent",
+        "Prompt and answer, where the project wants them kept.",
+        requests.ContentObject,
+    ),
+    _Operation(
+        "delete",
+        "/requests/{entry_id}/content",
+        "forgetContent",
+        "Delete prompt and answer; the row stays.",
+        objects.Deleted,
+    ),
     _Operation("post", "/reload", "reload", "Read the configuration again.", objects.ReloadReport),
 )
 

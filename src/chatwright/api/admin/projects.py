@@ -5,10 +5,17 @@ from __future__ import annotations
 from starlette.requests import Request
 from starlette.responses import Response
 
+from chatwright.accounts.contents import Contents
 from chatwright.accounts.projects import ProjectChanges, Projects
 from chatwright.accounts.store import Store
 from chatwright.api.admin.body import answer, changes_of, query, read
-from chatwright.api.admin.objects import ChangeProject, CreateProject, ProjectList, project_object
+from chatwright.api.admin.objects import (
+    ChangeProject,
+    CreateProject,
+    ForgottenContents,
+    ProjectList,
+    project_object,
+)
 
 
 class ProjectRoutes:
@@ -17,6 +24,7 @@ class ProjectRoutes:
     def __init__(self, store: Store, projects: Projects) -> None:
         self._store = store
         self._projects = projects
+        self._contents = Contents(store)
 
     async def create(self, request: Request) -> Response:
         """Make a project."""
@@ -39,3 +47,8 @@ class ProjectRoutes:
         changes = ProjectChanges(**changes_of(await read(request, ChangeProject)))
         changed = await self._store.run(self._projects.update, request.path_params["project"], changes)
         return answer(project_object(changed))
+
+    async def forget(self, request: Request) -> Response:
+        """Delete all prompts and answers that are kept of it."""
+        count = await self._store.run(self._contents.forget_project, request.path_params["project"])
+        return answer(ForgottenContents(count))

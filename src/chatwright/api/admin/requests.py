@@ -8,10 +8,12 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from chatwright.accounts.contents import Contents, StoredContent
 from chatwright.accounts.prices import format_amount
 from chatwright.accounts.requests import RequestFilter, RequestRow, find_request, list_requests
 from chatwright.accounts.store import Store
 from chatwright.api.admin.body import answer, moment, query
+from chatwright.api.admin.objects import Deleted
 from chatwright.core.errors import InvalidValue
 
 PARAMETERS = (
@@ -23,7 +25,7 @@ DEFAULT_LIMIT = 100
 
 class RequestObject(msgspec.Struct, frozen=True):
     """One request. `id` is the ledger's, `request_id` what its client was told; times are Unix seconds or milliseconds as
-    their names say, `cost` a decimal. `status` is "open" while it runs.
+    their names say, `cost` a decimal. `status` is "open" while it runs; `stored` tells that it has a content.
     """
 
     id: str
@@ -46,6 +48,7 @@ class RequestObject(msgspec.Struct, frozen=True):
     reasoning_tokens: int
     accepted_draft_tokens: int
     cost: str
+    stored: bool
     object: Literal["request"] = "request"
 
 
@@ -57,11 +60,33 @@ class RequestList(msgspec.Struct, frozen=True):
     object: Literal["list"] = "list"
 
 
+class CallObject(msgspec.Struct, frozen=True):
+    """A tool call of the answer; `arguments` is JSON text as it was generated."""
+
+    name: str
+    arguments: str
+
+
+class ContentObject(msgspec.Struct, frozen=True):
+    """What is kept of a request: the prompt as the model read it, the answer as far as it came. Times are Unix seconds."""
+
+    id: str
+    prompt: str
+    answer: str
+    reasoning: str
+    tool_calls: list[CallObject]
+    truncated: bool
+    created_at: int
+    expires_at: int
+    object: Literal["request.content"] = "request.content"
+
+
 class RequestRoutes:
-    """Reads single rows."""
+    """Reads single rows, and what is kept beside them."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._contents = Contents(store)
 
     async def list(self, request: Request) -> Response:
         """A page of rows, those that still run among them."""
@@ -85,6 +110,32 @@ class RequestRoutes:
         """One row."""
         row = await self._store.run(find_request, self._store, request.path_params["entry_id"])
         return answer(request_object(row))
+
+    async def content(self, request: Request) -> Response:
+        """Prompt and answer, of projects that want them kept."""
+        entry_id = request.path_params["entry_id"]
+        return answer(content_object(entry_id, await self._store.run(self._contents.get, entry_id)))
+
+    async def forget(self, request: Request) -> Response:
+        """Delete prompt and answer; the row stays."""
+        entry_id = request.path_params["entry_id"]
+        await self._store.run(self._contents.forget, entry_id)
+        return answer(Deleted(entry_id))
+
+
+def content_object(entry_id: str, stored: StoredContent) -> ContentObject:
+    """What is kept as the wire has it."""
+    kept = stored.content
+    return ContentObject(
+        id=entry_id,
+        prompt=kept.prompt,
+        answer=kept.answer,
+        reasoning=kept.reasoning,
+        tool_calls=[CallObject(call.name, call.arguments) for call in kept.tool_calls],
+        truncated=kept.truncated,
+        created_at=stored.created_at // 1000,
+        expires_at=stored.expires_at // 1000,
+    )
 
 
 def request_object(row: RequestRow) -> RequestObject:

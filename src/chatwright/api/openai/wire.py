@@ -189,7 +189,7 @@ class ChatCompletionRequest(Closed):
     service_tier: Annotated[str, OneOf(("auto", "default", "flex", "priority"))] = "auto"
     """The scheduling class, as far as the key may use it; `auto` is the key's usual one."""
     store: Annotated[bool, Flag()] = False
-    """Must be false: nothing is stored."""
+    """Must be false: clients can't have answers stored and fetch them later."""
     modalities: Annotated[list[Annotated[str, OneOf(("text", "audio"))]], Items(2)] = ["text"]
     """Must be text alone."""
 

@@ -131,7 +131,7 @@ def test_forced_tokens_come_many_a_step_and_are_no_predictions(vocabulary, sourc
 def test_how_far_forced_tokens_run_ahead_never_changes_an_answer(vocabulary, source, monkeypatch):
     requests = [request(f"r{seed}", source, seed=seed, logprobs=2) for seed in range(3)]
     ahead = run(vocabulary, requests)
-    monkeypatch.setattr(Scheduler, "_draft", lambda self, sequence, end: [])
+    monkeypatch.setattr(Scheduler, "_draft", lambda self, sequence, end, most: [])
     alone = run(vocabulary, requests)
     for one in requests:
         assert ahead.tokens(one.id) == alone.tokens(one.id)
@@ -315,5 +315,5 @@ def test_guesses_do_not_move_the_end_of_thinking(vocabulary, thinking_source, mo
     asked = thinking_request("r", thinking_source, 30, inside=True, logit_bias=bias, max_tokens=120)
     asked = msgspec.structs.replace(asked, draft_token_ids=tuple(text * 4), reservation=140)
     ahead = run(vocabulary, [asked])
-    monkeypatch.setattr(Scheduler, "_draft", lambda self, sequence, end: [])
+    monkeypatch.setattr(Scheduler, "_draft", lambda self, sequence, end, most: [])
     assert ahead.tokens("r") == run(vocabulary, [asked]).tokens("r")

@@ -91,3 +91,17 @@ def test_steps_that_take_no_time_at_all_break_nothing():
         pace.observe(rows, prompt, 0.0)
     assert 1 <= pace.allowance(4) <= 512
     assert 0 <= pace.break_even(4) <= 1
+
+
+def test_drafts_fit_into_what_a_prompt_leaves_and_never_keep_a_newcomer_waiting_long():
+    pace = Pace(512)
+    for _ in range(50):
+        pace.observe(32, 0, cost(32))
+        pace.observe(40, 0, cost(40))
+        pace.observe(32, 64, cost(32, 64))
+    alone = pace.draft_allowance(32, 0)
+    assert 1.5 < cost(32 + alone) / cost(32) < 2.5
+    assert pace.draft_allowance(32, 8) < alone
+    assert pace.draft_allowance(32, 500) == 0
+    assert pace.draft_allowance(1, 0) == 512
+    assert Pace(512).draft_allowance(2, 0) == FIRST_GUESS

@@ -9,6 +9,8 @@ FORGETTING = 0.95
 FIXED_ROWS = 16.0  # until measured: what a step costs whatever it holds, in rows
 FIRST_GUESS = 32  # prompt tokens beside running streams before anything was measured
 PRIOR_WEIGHT = 4.0
+DRAFT_STRETCH = 2.0
+"""A step with drafts, in times of one without: who comes new waits for a step before its prompt joins."""
 
 
 class _Line:
@@ -67,6 +69,19 @@ class Pace:
             return min(self.step_tokens, FIRST_GUESS)
         spare = (self.stretch - 1) * idle
         return max(1, min(self.step_tokens, int(spare / self._per_prompt_token)))
+
+    def draft_allowance(self, decoding: int, prompt: int) -> int:
+        """Rows of drafts the next step may hold beside `decoding` sequences and `prompt` tokens. A sequence that is
+        alone keeps nobody waiting but itself.
+        """
+        if decoding + (prompt > 0) <= 1:
+            return self.step_tokens
+        idle = self._decode.at(decoding, self._per_prompt_token)
+        slope = self._decode.slope(self._per_prompt_token)
+        if not idle or slope <= 0:
+            return FIRST_GUESS
+        spare = (DRAFT_STRETCH - 1) * idle - prompt * (self._per_prompt_token or slope)
+        return max(0, min(self.step_tokens, int(spare / slope)))
 
     def break_even(self, decoding: int) -> float:
         """How likely a draft must be accepted so that its row costs no throughput: the share of its step's time

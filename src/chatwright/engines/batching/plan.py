@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence as SequenceOf
 from dataclasses import dataclass, field
 
 from chatwright.engines.batching.sequence import Sequence
+
+
+def levelled(wanted: SequenceOf[int], total: int) -> list[int]:
+    """Shares of `total`, none above what is wanted, the least as large as can be (max-min fairness)."""
+    shares = [0] * len(wanted)
+    left = max(0, total)
+    for place, index in enumerate(sorted(range(len(wanted)), key=wanted.__getitem__)):
+        shares[index] = min(wanted[index], -(-left // (len(wanted) - place)))
+        left -= shares[index]
+    return shares
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ import msgspec
 
 from chatwright.engines.batching.blocks import BlockPool
 from chatwright.engines.batching.pace import Pace
-from chatwright.engines.batching.plan import Plan, Work
+from chatwright.engines.batching.plan import Plan, Work, levelled
 from chatwright.engines.batching.runner import RunnerInfo
 from chatwright.engines.batching.sequence import Sequence
 from chatwright.engines.batching.share import over_share
@@ -91,6 +91,7 @@ class Scheduler:
                 break
             self.waiting.remove(sequence)
             budget -= self._admit(sequence, budget, plan)
+        self._add_drafts(plan, decoding)
         return plan
 
     def _continue(self, sequence: Sequence, budget: int, plan: Plan) -> int:
@@ -100,9 +101,7 @@ class Scheduler:
         if count == 0 or not self._grow(sequence, sequence.computed + count, plan):
             return 0
         prefill = sequence.generated == 0 or pending > 1
-        samples = count == pending
-        draft = self._draft(sequence, sequence.computed + count) if samples else []
-        plan.work.append(Work(sequence, count, samples, prefill, draft))
+        plan.work.append(Work(sequence, count, count == pending, prefill))
         return count if prefill else 0
 
     def _chunk(self, pending: int, budget: int) -> int:
@@ -127,12 +126,22 @@ class Scheduler:
             self._reserve(sequence, max(sequence.reserved, len(sequence.blocks)))
         return True
 
-    def _draft(self, sequence: Sequence, end: int) -> list[int]:
-        """As much of its draft as may still count and fits into blocks set aside for it: nobody gives way to a guess."""
-        if not sequence.draft or not self.info.exact_recompute:
-            return []
+    def _add_drafts(self, plan: Plan, decoding: int) -> None:
+        """Share what the prompts left of the step's time between the drafts, likeliest (first) tokens first."""
+        if not self.info.exact_recompute:
+            return
+        work = [item for item in plan.work if item.samples and item.sequence.draft]
+        prompt = sum(item.count for item in plan.work if item.prefill)
+        rows = self.pace.draft_allowance(decoding, prompt)
+        for item, most in zip(work, levelled([len(item.sequence.draft) for item in work], rows), strict=True):
+            item.draft = self._draft(item.sequence, item.sequence.computed + item.count, most)
+
+    def _draft(self, sequence: Sequence, end: int, most: int) -> list[int]:
+        """At most so much of its draft as may still count and fits into blocks set aside for it: nobody gives way
+        to a guess.
+        """
         size = self.pool.block_size
-        most = min(len(sequence.draft), sequence.room - 1, sequence.reserved * size - end)
+        most = min(most, sequence.room - 1, sequence.reserved * size - end)
         missing = self.pool.blocks_for(end + most) - len(sequence.blocks)
         if missing > self.pool.available:
             most = min(most, len(sequence.blocks) * size - end)

@@ -94,18 +94,19 @@ def llamacpp(name: str, gguf: Path) -> Iterator[Server]:
 
 
 @contextmanager
-def vllm(name: str, folder: Path) -> Iterator[Server]:
-    """vLLM's CPU build; up after about two minutes."""
+def vllm(name: str, folder: Path, *options: str, key: str = "none") -> Iterator[Server]:
+    """vLLM's CPU build; up after about two minutes. `options` are more of its own."""
     port = free_port()
     command = [
         *(str(VLLM_PYTHON), "-m", "vllm.entrypoints.openai.api_server", "--model", str(folder)),
         *("--served-model-name", "m", "--max-model-len", "2048", "--max-num-seqs", "64", "--port", str(port)),
+        *options,
     ]
     environment = {"VLLM_CPU_KVCACHE_SPACE": "2", "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
     with _running(name, command, environment) as process:
         wait_ready(process, name, f"http://127.0.0.1:{port}/health", 600)
         version = versions(VLLM_PYTHON, ("vllm-cpu",))["vllm-cpu"]
-        address = Address(port, "m", extras={"skip_special_tokens": False})
+        address = Address(port, "m", key, extras={"skip_special_tokens": False})
         yield Server(name, address, process, f"vllm-cpu {version}")
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from chatwright.core.errors import UnsupportedParameter
 from chatwright.grammar.compiler import GrammarCompiler
+from chatwright.engines.scripted import ScriptedEngine
 from chatwright.parsing.format import Format, Reasoning
 from chatwright.parsing.registry import by_name
 from chatwright.service.thinking import (
@@ -26,7 +27,7 @@ def thinker(new_model, default_model):
     grammars = GrammarCompiler(default_model.tokenizer, 49152, [2])
 
     def make(fmt):
-        return new_model(None, format=fmt, grammars=grammars)
+        return new_model(ScriptedEngine(lambda _: [], vocab_size=49152), format=fmt, grammars=grammars)
 
     return make
 

@@ -163,6 +163,18 @@ def test_strict_refuses_what_it_cannot_enforce_and_names_the_tool(api):
     assert isinstance(json.loads(choice["message"]["tool_calls"][0]["function"]["arguments"]), dict)
 
 
+def test_strict_arguments_are_held_to_what_only_shows_once_they_are_whole(api):
+    twins = {"type": "array", "items": {"const": 1}, "minItems": 2, "maxItems": 2, "uniqueItems": True}
+    schema = {"type": "object", "properties": {"a": twins}, "required": ["a"], "additionalProperties": False}
+    tool = {"type": "function", "function": {"name": "f", "parameters": schema, "strict": True}}
+    asked = {"messages": ASK, "tools": [tool], "tool_choice": "required", "parallel_tool_calls": False}
+    error = api.refused(**asked, max_tokens=100)
+    assert (error["code"], error["param"]) == ("schema_not_satisfied", "tools")
+    assert api.stream(**asked, max_tokens=100).error["code"] == "schema_not_satisfied"
+    tool["function"]["strict"] = False
+    assert api.choice(**asked, max_tokens=100)["finish_reason"] == "tool_calls"
+
+
 class Weather(BaseModel):
     """Look up the weather."""
 

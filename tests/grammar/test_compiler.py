@@ -140,6 +140,13 @@ async def test_what_is_checked_afterwards_comes_with_the_grammar(compiler):
             await compiler.validate(compiled.check, text)
 
 
+async def test_what_strict_arguments_need_checked_comes_by_the_tools_name(compiler):
+    listed = {"type": "object", "properties": {"a": {"type": "array", "uniqueItems": True}}}
+    closed = {"additionalProperties": False, **listed}
+    assert (await compiler.compile(tool(listed, strict=True))).tool_checks == {"f": closed}
+    assert (await compiler.compile(tool(listed))).tool_checks == {}
+
+
 async def test_a_check_that_never_ends_fails_closed(default_model):
     brief = PoolLimits(total_seconds=60, run_seconds=0.5, memory_bytes=2 * 2**30, workers=1)
     pool = GrammarCompiler(default_model.tokenizer, 49152, [2], brief)

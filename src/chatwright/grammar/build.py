@@ -29,12 +29,15 @@ class Part(msgspec.Struct, frozen=True):
 
 
 class Built(msgspec.Struct, frozen=True):
-    """`source` for llguidance, "" where nothing is constrained. `check` is the answer's schema if it needs validating."""
+    """`source` for llguidance, "" where nothing is constrained. `check` is the answer's schema if it needs validating,
+    `tool_checks` those of strict tools that do, by name.
+    """
 
     source: str
     parts: tuple[Part, ...] = ()
     check: Any = None
     checked: tuple[str, ...] = ()
+    tool_checks: dict[str, Any] = {}
 
 
 def build(
@@ -68,6 +71,7 @@ def build(
         tuple(parts),
         answer.reference if answer.checked else None,
         answer.checked,
+        called.checks,
     )
 
 
@@ -79,11 +83,15 @@ class _Called:
     ) -> None:
         self.any = bool(job.tools and job.markup.calls)
         self.only = self.auto = ""
+        self.checks: dict[str, Any] = {}
         if not job.tools or job.markup.calls is None:
             return
         schemas: calls.Schemas = {}
         for tool in job.tools:
-            schema = JSON_OBJECT if tool.name in relaxed else arguments.prepared(tool).schema
+            whole = arguments.prepared(tool)
+            schema = JSON_OBJECT if tool.name in relaxed else whole.schema
+            if tool.strict and whole.checked:
+                self.checks[tool.name] = whole.reference
             schemas[tool.name] = schema
             parts.append(Part(tool.param, _alone(schema), tool=tool.name))
         family = job.markup.calls

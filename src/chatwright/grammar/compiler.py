@@ -24,10 +24,13 @@ LIMITS = PoolLimits(total_seconds=8.0, run_seconds=1.4, memory_bytes=2 * 2**30, 
 
 
 class Compiled(msgspec.Struct, frozen=True):
-    """`grammar` None: nothing is constrained. `check` is the schema that the finished answer must be validated against."""
+    """`grammar` None: nothing is constrained. `check` is the schema that the finished answer must be validated against,
+    `tool_checks` are those for the arguments of calls, by the tool's name.
+    """
 
     grammar: Grammar | None
     check: Any = None
+    tool_checks: dict[str, Any] = {}
 
 
 class GrammarCompiler(WorkerPool):
@@ -62,8 +65,8 @@ class GrammarCompiler(WorkerPool):
             raise type(verdict)(verdict.message, param=verdict.param)
         return verdict
 
-    async def validate(self, schema: Any, text: str) -> None:
-        """Hold a finished answer to its schema. Raises SchemaNotSatisfied."""
+    async def validate(self, schema: Any, text: str, param: str = "response_format") -> None:
+        """Hold a finished answer, or a call's arguments, to its schema. Raises SchemaNotSatisfied, naming `param`."""
         try:
             answer = await self.run({"schema": schema, "text": text}, ANSWER_OVERHEAD)
             problem = answer["problem"]
@@ -73,7 +76,7 @@ class GrammarCompiler(WorkerPool):
             raise SchemaNotSatisfied(
                 "The answer doesn't obey the schema, in a keyword that can only be checked once it is whole"
                 f" ({problem}). Ask again, or leave that keyword out.",
-                param="response_format",
+                param=param,
             )
 
     async def _judge(self, job: Job) -> Compiled | InvalidRequest:
@@ -82,7 +85,7 @@ class GrammarCompiler(WorkerPool):
         except InvalidRequest as error:
             return error
         grammar = Grammar("llguidance", answer["source"]) if answer["source"] else None
-        return Compiled(grammar, answer["check"])
+        return Compiled(grammar, answer["check"], answer["tool_checks"])
 
     def _recall(self, key: bytes) -> Compiled | InvalidRequest | None:
         if key not in self._cache:

@@ -30,7 +30,7 @@ class Judge:
         self._vocabulary = Vocabulary(tokenizer.read_text(encoding="utf-8"), vocab_size, eos)
 
     def answer(self, frame: bytes) -> dict[str, Any]:
-        """{"job": Job} to {"source", "check", "checked"}; {"schema", "text"} to {"problem"}; or an error."""
+        """{"job": Job} to what is `Built`; {"schema", "text"} to {"problem"}; or an error."""
         try:
             payload = json.loads(frame)
             if "job" not in payload:
@@ -41,7 +41,7 @@ class Judge:
         except (RecursionError, MemoryError):
             message = "The grammar nests too deeply or is too large."
             return {"code": InvalidGrammar.code, "message": message, "param": FORMAT_PARAM}
-        return {"source": built.source, "check": built.check, "checked": built.checked}
+        return {"source": built.source, "check": built.check, "tool_checks": built.tool_checks}
 
     def built(self, job: Job) -> Built:
         """The grammar of a job, compiled once. Raises InvalidJsonSchema or InvalidGrammar, naming the part at fault."""

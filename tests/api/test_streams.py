@@ -30,7 +30,7 @@ async def test_stream_has_the_bytes_and_headers_of_the_contract(client, body):
     assert response.headers["x-accel-buffering"] == "no"
     head = (
         'data: {"id":"chatcmpl-00000000000000000000000000000000","object":"chat.completion.chunk",'
-        '"created":1700000000,"model":"HuggingFaceTB/SmolLM2-135M-Instruct","system_fingerprint":"fp_test",'
+        '"created":1700000000,"model":"HuggingFaceTB/SmolLM2-135M-Instruct","system_fingerprint":"fp_test","service_tier":"default",'
         '"choices":[{"index":0,"delta":'
     )
     assert response.text == (

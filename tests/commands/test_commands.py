@@ -150,6 +150,36 @@ def test_usage_is_the_sum_of_the_ledger(cli: Cli) -> None:
     assert key in cli("usage")
 
 
+def test_budgets_report_to_a_webhook_where_it_can_be_signed(cli: Cli) -> None:
+    where = ("--webhook", "https://hooks.example/budget")
+    with pytest.raises(ConfigError, match="webhook_secret"):
+        cli("keys", "create", "--name", "a", "--budget", "5/day", *where)
+    config = cli.home / "c.toml"
+    config.write_text('webhook_secret = "0123456789abcdef"')
+    with pytest.raises(ConfigError, match="--budget"):
+        cli("keys", "create", "--name", "a", *where, "--config", str(config))
+    with pytest.raises(InvalidValue, match="http"):
+        cli(
+            "projects",
+            "create",
+            "--name",
+            "p",
+            "--budget",
+            "5/day",
+            "--webhook",
+            "mailto:a@b",
+            "--config",
+            str(config),
+        )
+    cli("keys", "create", "--name", "a", "--budget", "5/day", *where, "--config", str(config))
+    cli("projects", "update", "default", "--budget", "7/month", *where, "--config", str(config))
+    cli("projects", "update", "default", "--budget", "8/day")
+    store = cli.store()
+    found = {(b.budget.subject_kind, b.budget.period): b.budget.webhook_url for b in Budgets(store).list()}
+    store.close()
+    assert found == {("key", "day"): where[1], ("project", "month"): where[1], ("project", "day"): None}
+
+
 def test_prompts_are_kept_listed_shown_and_forgotten(cli: Cli) -> None:
     project = cli.json("projects", "create", "--name", "team", "--store-prompts", "--retention-days", "3")
     assert (project["store_prompts"], project["retention_days"]) == (True, 3)

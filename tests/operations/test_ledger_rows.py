@@ -22,6 +22,7 @@ def cli(site, *arguments: str) -> Any:
     return json.loads(subprocess.check_output(command))
 
 
+@pytest.mark.proves("metadata")
 def test_metadata_reaches_the_ledger_and_is_read_back(site, ask) -> None:
     site.write()
     site.start()

@@ -10,6 +10,7 @@ import pytest
 
 from chatwright.config import ConfigError, Settings
 from chatwright.core.errors import EngineFailed
+from chatwright.metering import PriceSettings
 from chatwright.server.app import assemble, first_key, open_store
 
 HEADERS = {"authorization": "Bearer k"}
@@ -122,3 +123,19 @@ def test_database_and_pepper_lie_in_home(settings):
     assert (settings.home / "chatwright.db").exists()
     assert (settings.home / "pepper").stat().st_mode & 0o077 == 0
     assert len(pepper) >= 32
+
+
+async def test_prices_are_shown_a_token(settings, client_of):
+    assert await shown_price(settings, client_of) is None
+    price = {"input": "0.15", "cached_input": "0.025", "output": "3"}
+    settings = settings.model_copy(
+        update={"models": [settings.models[0].model_copy(update={"price": PriceSettings(**price)})]}
+    )
+    expected = {"prompt": "0.00000015", "completion": "0.000003", "input_cache_read": "0.000000025"}
+    assert await shown_price(settings, client_of) == expected
+
+
+async def shown_price(settings, client_of):
+    server = assemble(settings)
+    async with server.running(server.asgi), client_of(server) as client:
+        return (await client.get("/v1/models/smollm2")).json()["pricing"]

@@ -23,6 +23,7 @@ from chatwright.commands.options import (
     RequestsOption,
     TiersOption,
     TokensOption,
+    WebhookOption,
     duration_ms,
     limits_of,
     moment_ms,
@@ -42,6 +43,7 @@ def create(
     tpm: TokensOption = None,
     concurrency: ConcurrencyOption = None,
     budget: BudgetOption = None,
+    webhook: WebhookOption = None,
     models: Annotated[
         str | None, typer.Option(help="Models it may use, with commas; default: every one.")
     ] = None,
@@ -54,7 +56,7 @@ def create(
     as_json: JsonOption = False,
 ) -> None:
     """Make an API key. It is shown once and stored as a hash."""
-    wanted = wanted_budgets(budget)
+    wanted = wanted_budgets(budget, webhook, config, home)
     settings = KeySettings(
         name=name,
         scopes=names(scopes) or frozenset(),

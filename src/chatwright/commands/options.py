@@ -30,6 +30,10 @@ BudgetOption = Annotated[
         help="AMOUNT/day or AMOUNT/month, enforced; with /reported behind it only reported. May be repeated.",
     ),
 ]
+WebhookOption = Annotated[
+    str | None,
+    typer.Option("--webhook", help="Where its budgets report 75, 90 and 100 %; needs webhook_secret."),
+]
 TiersOption = Annotated[
     str | None,
     typer.Option("--tiers", help="Service tiers it may ask for, with commas; default: default,flex."),

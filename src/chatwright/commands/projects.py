@@ -23,6 +23,7 @@ from chatwright.commands.options import (
     RequestsOption,
     TiersOption,
     TokensOption,
+    WebhookOption,
     limits_of,
     names,
     opened,
@@ -47,6 +48,7 @@ def create(
     tpm: TokensOption = None,
     concurrency: ConcurrencyOption = None,
     budget: BudgetOption = None,
+    webhook: WebhookOption = None,
     weight: WeightOption = None,
     tiers: TiersOption = None,
     cache_group: GroupOption = None,
@@ -57,7 +59,7 @@ def create(
     as_json: JsonOption = False,
 ) -> None:
     """Make a project; its limits and budgets hold for all its keys together."""
-    wanted = wanted_budgets(budget)
+    wanted = wanted_budgets(budget, webhook, config, home)
     with opened(config, home) as (store, _):
         project = Projects(store).create(
             name,
@@ -95,6 +97,7 @@ def update(
     tpm: TokensOption = None,
     concurrency: ConcurrencyOption = None,
     budget: BudgetOption = None,
+    webhook: WebhookOption = None,
     weight: WeightOption = None,
     tiers: TiersOption = None,
     cache_group: GroupOption = None,
@@ -105,7 +108,7 @@ def update(
     as_json: JsonOption = False,
 ) -> None:
     """Change what is given; its keys feel it with their next request."""
-    wanted = wanted_budgets(budget)
+    wanted = wanted_budgets(budget, webhook, config, home)
     with opened(config, home) as (store, _):
         projects = Projects(store)
         old = projects.get(project)

@@ -35,6 +35,7 @@ from chatwright.models.sources.job import SourceSettings
 from chatwright.parsing.registry import detect_or_generic
 from chatwright.rendering.renderer import Renderer
 from chatwright.rendering.worker import TemplateWorkerPool
+from chatwright.server.books import pricing
 from chatwright.server.fleet import identity
 from chatwright.server.remote import remote_engine
 from chatwright.service.catalog_view import ModelCard
@@ -281,4 +282,5 @@ def _card(model: InstalledModel, one: ModelSettings, context: int) -> ModelCard:
             name for name in SUPPORTED_PARAMETERS if one.engine != "scripted" or name not in CHOOSES_TOKENS
         ),
         aliases=tuple(dict.fromkeys([*manifest.aliases, *one.aliases])),
+        pricing=pricing(one.price.price()),
     )

@@ -13,7 +13,7 @@ from chatwright.accounts.account import KeyLimits
 from chatwright.accounts.buckets import Buckets
 from chatwright.accounts.keys import Keys
 from chatwright.accounts.memory_buckets import MemoryBuckets
-from chatwright.accounts.prices import Price
+from chatwright.accounts.prices import FREE, Price, format_amount
 from chatwright.accounts.projects import Projects
 from chatwright.accounts.redis_buckets import RedisBuckets
 from chatwright.accounts.store import Store
@@ -22,6 +22,7 @@ from chatwright.accounts.webhooks import WebhookSender
 from chatwright.config import ConfigError, Settings
 from chatwright.model_config import ModelSettings
 from chatwright.service.catalog import Catalog
+from chatwright.service.catalog_view import Pricing
 
 WEBHOOK_SECONDS = 10.0
 
@@ -47,6 +48,13 @@ def refuse_unshared_limits(store: Store, settings: Settings) -> None:
         raise ConfigError(
             "workers > 1, and there are keys or projects with limits: set redis_url, where processes can keep them together."
         )
+
+
+def pricing(price: Price) -> Pricing | None:
+    """As clients are shown it; None where the model is free."""
+    if price == FREE:
+        return None
+    return Pricing(*(format_amount(one) for one in (price.input, price.output, price.cached_input)))
 
 
 def prices(catalog: Catalog, settings: Settings) -> dict[str, Price]:

@@ -15,9 +15,9 @@ class Answer:
     """An admitted request. Iterate `deltas` once; closing it aborts the generation within one engine step.
 
     `id` is "chatcmpl-" + 32 hex, `created` whole seconds, `model` the slug as requested. `truncated_tokens`
-    were cut from
-    the prompt's left on the client's demand; `unused_variables` are template variables the template never
-    reads; `rate_limits` are the caller's with this request reserved; `record` fills while the deltas are iterated.
+    were cut from the prompt's left on the client's demand; `unused_variables` are template variables the template never
+    reads; `service_tier` is the one it is served in; `rate_limits` are the caller's with this request reserved;
+    `record` fills while the deltas are iterated.
     """
 
     id: str
@@ -30,3 +30,4 @@ class Answer:
     unused_variables: tuple[str, ...] = ()
     rate_limits: RateLimitStatus = field(default_factory=RateLimitStatus)
     record: RequestRecord | None = None
+    service_tier: str = "default"

@@ -8,11 +8,19 @@ from typing import Protocol
 import msgspec
 
 
+class Pricing(msgspec.Struct, frozen=True):
+    """What a token costs, as plain decimals: of the prompt, of the answer, of a prompt's part that the cache held."""
+
+    prompt: str
+    completion: str
+    input_cache_read: str
+
+
 class ModelCard(msgspec.Struct, frozen=True):
     """One model. `id` is its slug, `created` a Unix time in seconds, lengths are in tokens.
 
     `supported_parameters` are the fields of a chat request that have an effect with this model and its engine;
-    `aliases` are other slugs it answers to.
+    `aliases` are other slugs it answers to; `pricing` None is free.
     """
 
     id: str
@@ -24,6 +32,7 @@ class ModelCard(msgspec.Struct, frozen=True):
     supported_features: tuple[str, ...] = ()
     supported_parameters: tuple[str, ...] = ()
     aliases: tuple[str, ...] = ()
+    pricing: Pricing | None = None
 
 
 class Catalog(Protocol):

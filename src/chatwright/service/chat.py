@@ -100,6 +100,7 @@ class ChatService:
             truncated_tokens=prepared.built.prompt.truncated_tokens,
             unused_variables=prepared.built.unused_variables,
             record=record,
+            service_tier=tier,
         )
 
     def _issue(

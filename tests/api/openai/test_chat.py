@@ -40,6 +40,7 @@ async def test_whole_answer_has_the_shape_of_the_contract(client, body):
             },
         },
         "system_fingerprint": "fp_test",
+        "service_tier": "default",
     }
 
 

@@ -59,6 +59,7 @@ def test_delta_becomes_its_chunk(delta, choice):
         "created": 5,
         "model": 'm"é',
         "system_fingerprint": "fp",
+        "service_tier": "default",
         "choices": [{"index": 0, "logprobs": None, "finish_reason": None, **choice}],
     }
 

@@ -18,6 +18,7 @@ async def test_list_has_all_that_clients_want_to_know(client):
         "supported_features": ["tools"],
         "supported_parameters": ["seed"],
         "aliases": ["small"],
+        "pricing": None,
     }
 
 

@@ -74,6 +74,7 @@ class ChatCompletionChunk(msgspec.Struct, frozen=True, kw_only=True):
     created: int
     model: str
     system_fingerprint: str
+    service_tier: str
     choices: tuple[ChunkChoice, ...]
     usage: UsageObject | UnsetType | None = UNSET
 
@@ -92,6 +93,7 @@ class ChunkEncoder:
             "created": answer.created,
             "model": answer.model,
             "system_fingerprint": answer.fingerprint,
+            "service_tier": answer.service_tier,
         }
         self._head = b"data: " + self._encoder.encode(shared)[:-1] + b',"choices":['
         self._tail = b'],"usage":null}\n\n' if include_usage else b"]}\n\n"

@@ -120,6 +120,7 @@ class ChatCompletion(msgspec.Struct, frozen=True, kw_only=True):
     choices: tuple[Choice, ...]
     usage: UsageObject
     system_fingerprint: str
+    service_tier: str
 
 
 def chat_completion(answer: Answer, completion: Completion, *, logprobs: bool) -> ChatCompletion:
@@ -150,6 +151,7 @@ def chat_completion(answer: Answer, completion: Completion, *, logprobs: bool) -
         choices=(choice,),
         usage=usage_object(completion.usage),
         system_fingerprint=answer.fingerprint,
+        service_tier=answer.service_tier,
     )
 
 

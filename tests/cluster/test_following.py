@@ -1,0 +1,182 @@
+"""Replicas and the API that follows them, with real engine processes over TCP and the directory in between; no Ray."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+
+import pytest
+from tests.engines.process.conftest import collect, options, request
+
+from chatwright.cluster.directory import Directory
+from chatwright.cluster.following import FollowingEngine
+from chatwright.cluster.replica import ListeningEngines, Replica
+from chatwright.core.errors import EngineFailed, Overloaded
+from chatwright.model_config import ModelSettings
+
+ONE = ModelSettings(model="m")
+
+
+class Cluster:
+    """Replicas of one model by name, and an engine that follows them."""
+
+    def __init__(self) -> None:
+        self.directory = Directory()
+        self.replicas: dict[str, Replica] = {}
+        self.engines = {}
+        self.api = FollowingEngine("m", self.directory.watch)
+
+    async def add(self, name: str, **numbers: float) -> None:
+        sources = ListeningEngines("127.0.0.1", {})
+        engine = self.engines[name] = sources.engine(options(**({"step_seconds": 0.01} | numbers)), ONE)
+        ((listener, address),) = sources.made
+
+        async def write(where):
+            await self.directory.register("m", name, where)
+
+        async def strike():
+            await self.directory.withdraw("m", name)
+
+        self.replicas[name] = Replica(engine, listener, address, write, strike)
+        await self.replicas[name].start()
+
+    async def until(self, count: int) -> None:
+        async with asyncio.timeout(30):
+            while len(self.api.members) != count:
+                await asyncio.sleep(0)
+
+    async def end(self) -> None:
+        await self.api.close()
+        for name in list(self.replicas):
+            await self.replicas.pop(name).drain(0)
+
+
+@pytest.fixture
+async def cluster():
+    cluster = Cluster()
+    yield cluster
+    await cluster.end()
+
+
+async def rest(stream):
+    return [token async for chunk in stream for token in chunk.token_ids]
+
+
+async def begin(engine, name, max_tokens):
+    stream = engine.generate(request(name, max_tokens))
+    first = await anext(stream)
+    return list(first.token_ids), stream
+
+
+async def test_the_api_starts_with_the_first_replica_and_takes_later_ones_in(cluster):
+    starting = asyncio.create_task(cluster.api.start())
+    await asyncio.sleep(0)
+    assert not starting.done()
+    assert not cluster.api.ready
+    await cluster.add("a")
+    await asyncio.wait_for(starting, 30)
+    assert cluster.api.info == cluster.engines["a"].info
+    await cluster.add("b")
+    await cluster.until(2)
+    await asyncio.gather(*(collect(cluster.api, request(f"r{i}", 20)) for i in range(8)))
+    each = [(await engine.stats()).generated_tokens for engine in cluster.engines.values()]
+    assert sum(each) == 160
+    assert all(each), "both serve"
+
+
+async def test_a_replica_that_drains_cuts_no_stream_and_gets_no_new_one(cluster):
+    await cluster.add("a")
+    await cluster.api.start()
+    whole = await collect(cluster.api, request("reference", 60))
+    first, stream = await begin(cluster.api, "r", 60)
+    draining = asyncio.create_task(cluster.replicas.pop("a").drain(60))
+    await cluster.until(0)
+    with pytest.raises(Overloaded):
+        await collect(cluster.api, request("late"))
+    assert first + await rest(stream) == whole
+    await asyncio.wait_for(draining, 60)
+    assert cluster.engines["a"].pid is None
+
+
+async def test_a_drain_that_takes_too_long_ends_with_an_error(cluster):
+    await cluster.add("a")
+    await cluster.api.start()
+    _, stream = await begin(cluster.api, "r", 1500)
+    await cluster.replicas.pop("a").drain(0.05)
+    with pytest.raises(EngineFailed):
+        await rest(stream)
+
+
+async def test_while_one_is_exchanged_for_another_requests_are_served_and_equal(cluster):
+    await cluster.add("old")
+    await cluster.api.start()
+    whole = await collect(cluster.api, request("reference", 40))
+    streams = [asyncio.create_task(collect(cluster.api, request(f"r{i}", 40))) for i in range(5)]
+    await cluster.add("new")
+    await cluster.until(2)
+    await cluster.replicas.pop("old").drain(60)
+    streams += [asyncio.create_task(collect(cluster.api, request(f"s{i}", 40))) for i in range(5)]
+    assert await asyncio.gather(*streams) == [whole] * 10
+
+
+async def test_requests_without_a_token_outlive_their_replica_others_hear_of_it(cluster):
+    await cluster.add("a", step_seconds=0.05)
+    await cluster.api.start()
+    first, stream = await begin(cluster.api, "begun", 500)
+    await cluster.add("b")
+    await cluster.until(2)
+    os.kill(cluster.engines["a"].pid, signal.SIGSTOP)  # sits on what it gets
+    waiting = [asyncio.create_task(collect(cluster.api, request(f"w{i}", 30))) for i in range(4)]
+    while (await cluster.engines["b"].stats()).generated_tokens < 60:
+        await asyncio.sleep(0)
+    os.kill(cluster.engines["a"].pid, signal.SIGKILL)
+    with pytest.raises(EngineFailed):
+        await rest(stream)
+    results = await asyncio.wait_for(asyncio.gather(*waiting), 60)
+    assert [len(tokens) for tokens in results] == [30] * 4
+    assert len({tuple(tokens) for tokens in results}) == 1
+    assert first
+
+
+async def test_a_directory_that_is_away_changes_nothing():
+    trouble = asyncio.Event()
+    asked = asyncio.Event()
+    directory = Directory()
+
+    async def watch(version, seconds):
+        if trouble.is_set():
+            asked.set()
+            raise ConnectionError("no directory")
+        return await directory.watch(version, 0.01)
+
+    cluster = Cluster()
+    cluster.directory, cluster.api = directory, FollowingEngine("m", watch)
+    await cluster.add("a")
+    await cluster.api.start()
+    trouble.set()
+    await asyncio.wait_for(asked.wait(), 30)
+    assert len(await collect(cluster.api, request("r"))) == 8
+    trouble.clear()
+    await cluster.add("b")
+    await cluster.until(2)
+    await cluster.end()
+
+
+async def test_a_replica_of_another_make_is_left_out(cluster, caplog):
+    await cluster.add("a")
+    await cluster.api.start()
+    await cluster.add("b", vocab_size=99)
+    async with asyncio.timeout(30):
+        while "is not used" not in caplog.text:
+            await asyncio.sleep(0)
+    assert len(cluster.api.members) == 1
+    assert len(await collect(cluster.api, request("r"))) == 8
+
+
+async def test_an_api_that_waits_for_its_first_replica_can_be_ended(cluster):
+    starting = asyncio.create_task(cluster.api.start())
+    await asyncio.sleep(0)
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting

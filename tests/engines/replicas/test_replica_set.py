@@ -19,6 +19,7 @@ from chatwright.core.errors import (
 from chatwright.core.generation import GenerationRequest, TokenChunk
 from chatwright.core.sampling import SamplingParams
 from chatwright.engines.replicas.replica_set import ReplicaSet
+from chatwright.engines.replicas.routing import LeastLoaded, Load
 
 INFO = EngineInfo("fake", "build", vocab_size=64, context_length=128)
 
@@ -74,11 +75,18 @@ def token(number: int, *, last: bool = False) -> TokenChunk:
 
 
 def request(name: str = "r", deadline: float | None = None) -> GenerationRequest:
-    return GenerationRequest(name, (1, 2, 3), SamplingParams(8), reservation=11, deadline=deadline)
+    return GenerationRequest(name, (1, 2, 3), SamplingParams(8, seed=1), reservation=11, deadline=deadline)
+
+
+class InOrder(LeastLoaded):
+    """The first by name."""
+
+    def choose(self, request: GenerationRequest, loads: Mapping[str, Load]) -> str:
+        return min(loads)
 
 
 async def started(members: Mapping[str, FakeEngine], **options: object) -> ReplicaSet:
-    replicas = ReplicaSet(members, **options)  # type: ignore[arg-type]
+    replicas = ReplicaSet(members, **{"router": InOrder(), **options})  # type: ignore[arg-type]
     await replicas.start()
     return replicas
 

@@ -2,5 +2,5 @@
 
 Owns: which member serves a request, and where it goes when that one fails.
 May not touch: how a member makes tokens; configuration; any model library.
-To add a way of choosing: a class that follows `router.Router`, handed to `ReplicaSet`.
+To add a way of choosing: a class that follows `routing.Router`, handed to `ReplicaSet`.
 """

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from chatwright.core.engine import Engine
 from chatwright.core.generation import GenerationRequest
-from chatwright.engines.replicas.router import Load
+from chatwright.engines.replicas.routing import Load
 
 
 class Member:
@@ -26,7 +26,7 @@ class Member:
     @contextmanager
     def serving(self, request: GenerationRequest) -> Iterator[None]:
         """Count a request in, and out again whatever happens."""
-        tokens = max(request.reservation, len(request.prompt_token_ids))
+        tokens = len(request.prompt_token_ids)
         self.requests += 1
         self._add(1, tokens)
         self.idle.clear()

@@ -14,7 +14,7 @@ from chatwright.core.errors import DeadlineExceeded, EngineFailed, Overloaded
 from chatwright.core.generation import GenerationRequest, TokenChunk
 from chatwright.engines.replicas.agreement import agreed_info, summed
 from chatwright.engines.replicas.member import Member
-from chatwright.engines.replicas.router import LeastLoaded, Router
+from chatwright.engines.replicas.routing import CacheAwareRouter, Router
 
 log = logging.getLogger("chatwright.engine")
 
@@ -40,7 +40,7 @@ class ReplicaSet:
         clock: Callable[[], float] = time.time,
     ) -> None:
         """`info` is what members must agree with, known before any has started. `clock` gives Unix time."""
-        self._router = router or LeastLoaded()
+        self._router = router or CacheAwareRouter()
         self._expected = info
         self._clock = clock
         self._members = {name: Member(name, engine) for name, engine in (members or {}).items()}
@@ -159,6 +159,8 @@ class ReplicaSet:
                 return
             except (EngineFailed, Overloaded) as error:
                 member.failures += isinstance(error, EngineFailed)
+                if not member.engine.ready:
+                    self._router.forget(member.name)
                 if begun or not self._open:
                     raise
                 errors[member.name] = error

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -32,7 +33,8 @@ def frame(payload: bytes) -> bytes:
 class EventStream:
     """Frames on their way to a client: made by one task, written by another, joined where several are waiting.
 
-    A client that reads slowly holds back only its own frames, of which at most 256 KiB are kept.
+    A client that reads slowly holds back only its own frames, of which at most 256 KiB are kept. One timer a stream
+    watches for silence and for clients that stopped reading; a frame costs no timer of its own.
     """
 
     def __init__(self, frames: AsyncIterator[bytes], *, heartbeat_every: float, stalled_after: float) -> None:
@@ -41,13 +43,15 @@ class EventStream:
         self._stalled_after = stalled_after
         self._waiting: list[bytes] = []
         self._waiting_bytes = 0
-        self._something = asyncio.Event()
+        self._waiter: asyncio.Future[bool] | None = None
+        self._since = 0.0  # when the wait for a frame, or the sending of one, began
         self._room = asyncio.Event()
         self._ended = False
         self._failure: Exception | None = None
 
     async def __aenter__(self) -> Self:
         """Start making frames."""
+        self._loop = asyncio.get_running_loop()
         self._making = asyncio.create_task(self._make())
         return self
 
@@ -63,7 +67,7 @@ class EventStream:
             async for frame_ in self._frames:
                 self._waiting.append(frame_)
                 self._waiting_bytes += len(frame_)
-                self._something.set()
+                self._wake(something=True)
                 if self._waiting_bytes >= _BUFFER_BYTES:
                     self._room.clear()
                     await self._room.wait()
@@ -71,11 +75,13 @@ class EventStream:
             self._failure = error
         finally:
             self._ended = True
-            self._something.set()
+            self._wake(something=True)
 
     async def first(self, seconds: float) -> None:
         """Wait for the first frame, but not longer than this. Raises the failure that came in its place."""
-        await self._wait(seconds)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._wait()
         if self._failure is not None and not self._waiting:
             raise self._failure
 
@@ -84,38 +90,63 @@ class EventStream:
 
         Raises ClientDisconnected where the client stops reading.
         """
-        while True:
-            if not await self._wait(self._heartbeat_every):
-                await self._send(send, KEEP_ALIVE, more=True)
-                continue
-            body, ended = self._take(), self._ended
-            if ended and self._failure is not None:
-                body += on_failure(self._failure)
-            await self._send(send, body, more=not ended)
-            if ended:
-                return
+        try:
+            async with asyncio.timeout(None) as stall:
+                self._watch(stall)
+                try:
+                    await self._write(send, on_failure)
+                finally:
+                    self._timer.cancel()
+        except TimeoutError:
+            raise ClientDisconnected from None
+
+    async def _write(self, send: Send, on_failure: Callable[[Exception], bytes]) -> None:
+        ended = False
+        while not ended:
+            body = KEEP_ALIVE
+            if await self._wait():
+                body, ended = self._take(), self._ended
+                if ended and self._failure is not None:
+                    body += on_failure(self._failure)
+            self._since = self._loop.time()
+            await send({"type": "http.response.body", "body": body, "more_body": not ended})
 
     def _take(self) -> bytes:
         body = b"".join(self._waiting)
         self._waiting.clear()
         self._waiting_bytes = 0
-        self._something.clear()
         self._room.set()
         return body
 
-    async def _wait(self, seconds: float) -> bool:
-        if self._something.is_set():
+    async def _wait(self) -> bool:
+        """Until there is something to write; false where `_watch` found it to take long."""
+        if self._waiting or self._ended:
             return True
+        self._waiter = self._loop.create_future()
+        self._since = self._loop.time()
         try:
-            async with asyncio.timeout(seconds):
-                await self._something.wait()
-        except TimeoutError:
-            return False
-        return True
+            return await self._waiter
+        finally:
+            self._waiter = None
 
-    async def _send(self, send: Send, body: bytes, *, more: bool) -> None:
-        try:
-            async with asyncio.timeout(self._stalled_after):
-                await send({"type": "http.response.body", "body": body, "more_body": more})
-        except TimeoutError:
-            raise ClientDisconnected from None
+    def _wake(self, *, something: bool) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(something)
+
+    def _watch(self, stall: asyncio.Timeout) -> None:
+        """Look again whenever what goes on now could have taken too long: never late, seldom too early."""
+        shortest = min(self._heartbeat_every, self._stalled_after)
+
+        def look() -> None:
+            now = self._loop.time()
+            due = self._since + (self._stalled_after if self._waiter is None else self._heartbeat_every)
+            if now < due:
+                self._timer = self._loop.call_at(min(due, now + shortest), look)
+            elif self._waiter is None:
+                stall.reschedule(now)
+            else:
+                self._wake(something=False)
+                self._timer = self._loop.call_later(shortest, look)
+
+        self._since = self._loop.time()
+        self._timer = self._loop.call_later(shortest, look)

@@ -4,7 +4,7 @@ HOST ?= 127.0.0.1
 PORT ?= 8000
 BIN := .venv/bin
 
-.PHONY: help install serve dev lint format docs test test-long unit bench bench-vllm soak clean
+.PHONY: help install serve dev lint format docs servers test test-long test-clients unit bench bench-vllm soak clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -41,12 +41,28 @@ format: dev  ## make the formatter's changes
 docs: dev  ## write the reference pages from the code
 	$(BIN)/python docs/generate.py
 
-test: lint  ## the whole default suite, as CI runs it
+servers: dev
+	@$(BIN)/python tests/servers.py
+
+test: lint servers  ## the whole default suite, as CI runs it
 	$(BIN)/pytest -n 2 --dist loadgroup --durations 15
 
-test-long: dev  ## forty teams on one server for minutes; hundreds of schemas and tool calls
+test-long: dev servers  ## forty teams on one server for minutes; hundreds of schemas and tool calls
 	CHATWRIGHT_SIMULATION_SECONDS=300 $(BIN)/pytest tests/operations/test_simulation.py
 	$(BIN)/pytest -m long --timeout 1800
+
+.venv-clients/.installed: pyproject.toml
+	$(PYTHON) -m venv .venv-clients
+	.venv-clients/bin/python -m pip install -q --upgrade 'pip>=25.1'
+	.venv-clients/bin/python -m pip install -q --group clients
+	@touch $@
+
+tests/clients/node/node_modules: tests/clients/node/package.json
+	npm install --prefix tests/clients/node --no-audit --no-fund --ignore-scripts --no-package-lock
+	@touch $@
+
+test-clients: dev .venv-clients/.installed tests/clients/node/node_modules  ## LangChain, PydanticAI, Vercel AI SDK and parse() against the server
+	$(BIN)/pytest -m clients tests/clients
 
 .venv-bench/.installed:
 	$(PYTHON) -m venv .venv-bench
@@ -64,4 +80,4 @@ soak: install  ## ten minutes of 32 random clients: no leak, no changed answer (
 	$(BIN)/python -m benchmarks.soak $(ARGS)
 
 clean:  ## remove environments and build products
-	rm -rf .venv .venv-bench .venv-vllm .bench build src/*.egg-info
+	rm -rf .venv .venv-bench .venv-clients tests/clients/node/node_modules .venv-vllm .bench build src/*.egg-info

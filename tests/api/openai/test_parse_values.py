@@ -276,6 +276,9 @@ REFUSED = [
     ("function_call", "auto", UNSUPPORTED, "function_call"),
     ("audio", {}, UNSUPPORTED, "audio"),
     ("web_search_options", {}, UNSUPPORTED, "web_search_options"),
+    ("moderation", {}, UNSUPPORTED, "moderation"),
+    ("prompt_cache_options", {"mode": "implicit"}, UNSUPPORTED, "prompt_cache_options"),
+    ("prompt_cache_retention", "24h", UNSUPPORTED, "prompt_cache_retention"),
 ]  # fmt: skip
 
 

@@ -31,6 +31,8 @@ class Capital(BaseModel):
 ASK = [SystemMessage("Be brief."), HumanMessage("What is the weather in Paris?")]
 model = ChatOpenAI(model=os.environ["MODEL"], temperature=0, max_tokens=400, stream_usage=True)
 
+blocks = model.model_copy(update={"output_version": "v1"})
+
 
 def whole(runnable, history):
     return runnable.invoke(history)
@@ -45,7 +47,7 @@ def streamed(runnable, history):
     return answer
 
 
-def loop(ask):
+def loop(ask, model=model):
     history = list(ASK)
     first = ask(model.bind_tools([get_weather], tool_choice=sys.argv[1], parallel_tool_calls=False), history)
     assert first.response_metadata["finish_reason"] == "tool_calls"
@@ -54,7 +56,7 @@ def loop(ask):
     last = ask(model.bind_tools([get_weather], tool_choice="none"), history)
     return {
         "calls": [[call["name"], call["args"]] for call in first.tool_calls],
-        "text": last.content,
+        "text": last.text,
         "tokens": last.usage_metadata["output_tokens"],
         "finish": last.response_metadata["finish_reason"],
     }
@@ -78,6 +80,8 @@ print(
         {
             "loop": loop(whole),
             "loop_streamed": loop(streamed),
+            "loop_blocks": loop(whole, blocks),
+            "loop_blocks_streamed": loop(streamed, blocks),
             "schema": typed("json_schema"),
             "schema_strict": typed("json_schema", strict=True),
             "schema_streamed": typed_streamed("json_schema"),

@@ -14,6 +14,9 @@ REPLACED = {
     "function_call": "is not supported: it is deprecated, use 'tool_choice'",
     "audio": "is not supported: answers are text only",
     "web_search_options": "is not supported: there is no web search; give the model a function in 'tools'",
+    "moderation": "is not supported: nothing is moderated here",
+    "prompt_cache_options": "is not supported: prompts are cached by themselves; leave it out",
+    "prompt_cache_retention": "is not supported: prompts are cached by themselves; leave it out",
 }
 """OpenAI fields that are refused, each with what to use in its place."""
 

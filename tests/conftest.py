@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import platformdirs
 import pytest
 from hypothesis import HealthCheck, settings
+from tests import servers
+from tests.servers import PostgreSQL, Redis
 
 from chatwright.models.catalog import BUILT_IN
 from chatwright.models.installed import Derivations, ensure
@@ -23,6 +29,13 @@ settings.load_profile("chatwright")
 
 SHARED_SERVERS = {"contract", "operations"}
 """Folders whose tests share servers: they run one after another, beside all others."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Which engine the contract is held to."""
+    parser.addoption(
+        "--engine", choices=["vllm"], help="run tests/contract with Chatwright in front of this server"
+    )
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -67,3 +80,50 @@ def default_tokenizer(default_model: InstalledModel) -> Tokenizer:
         eos_token_ids=manifest.eos_token_ids,
         special_tokens=manifest.special_tokens,
     )
+
+
+@pytest.fixture(scope="session")
+def postgresql_server() -> Iterator[PostgreSQL]:
+    """A PostgreSQL of our own."""
+    pytest.importorskip("psycopg")
+    _require("initdb", "pg_ctl")
+    with _short_folder() as folder:
+        server = PostgreSQL(folder)
+        server.start()
+        yield server
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[Redis]:
+    """A Redis of our own."""
+    pytest.importorskip("redis")
+    _require("redis-server")
+    with _short_folder() as folder:
+        server = Redis(folder)
+        server.start()
+        yield server
+        server.stop()
+
+
+def _require(*names: str) -> None:
+    lacking = [name for name in names if servers.find(name) is None]
+    if lacking:
+        pytest.skip(servers.WARNING.format(", ".join(lacking)))
+
+
+@contextmanager
+def _short_folder() -> Iterator[Path]:
+    """For sockets, whose paths have about 100 bytes."""
+    path = Path(tempfile.mkdtemp(prefix="cw-"))
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What could not be tested is said last, where nobody misses it."""
+    if servers.missing():
+        warning = servers.WARNING.format(", ".join(servers.missing()))
+        terminalreporter.write_line(f"!!! {warning}", red=True, bold=True)

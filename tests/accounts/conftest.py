@@ -1,17 +1,14 @@
-"""Databases for the tests: SQLite always, a private PostgreSQL or Redis where a server is installed."""
+"""Databases for the tests: SQLite, and a private PostgreSQL."""
 
 from __future__ import annotations
 
-import os
-import pwd
 import shutil
-import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from tests.servers import PostgreSQL, Redis
 
 from chatwright.accounts.migrate import migrate
 from chatwright.accounts.store import Store
@@ -37,55 +34,9 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture(scope="session")
-def service_directory() -> Iterator[Path]:
-    """Short, because a socket's path has about 100 bytes; open to the user that servers run as."""
-    path = Path(tempfile.mkdtemp(prefix="cw-"))
-    if os.geteuid() == 0:
-        _chown_to_server_user(path)
-    yield path
-    shutil.rmtree(path)
-
-
-def _server_user() -> str | None:
-    """PostgreSQL refuses to run as root."""
-    if os.geteuid() != 0:
-        return None
-    for name in ("postgres", "nobody"):
-        try:
-            return pwd.getpwnam(name).pw_name
-        except KeyError:
-            continue
-    return None
-
-
-def _chown_to_server_user(path: Path) -> None:
-    user = _server_user()
-    assert user is not None
-    os.chown(path, pwd.getpwnam(user).pw_uid, -1)
-
-
-def _find_server(name: str) -> str | None:
-    debian = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
-    return shutil.which(name) or (str(debian[-1]) if debian else None)
-
-
-@pytest.fixture(scope="session")
-def postgresql_url(service_directory: Path) -> Iterator[str]:
-    """A cluster of its own that listens on a socket in a temporary directory."""
-    pytest.importorskip("psycopg")
-    initdb, pg_ctl = _find_server("initdb"), _find_server("pg_ctl")
-    if initdb is None or pg_ctl is None:
-        pytest.skip("no PostgreSQL server is installed")
-    data, user = service_directory / "data", _server_user()
-
-    def run(*command: str | Path) -> None:
-        subprocess.run(command, check=True, user=user, cwd="/", stdout=subprocess.DEVNULL)
-
-    run(initdb, "-D", data, "-U", "test", "-A", "trust", "-E", "UTF8", "--no-sync")
-    options = f"-k {service_directory} -c listen_addresses='' -c fsync=off -c max_connections=50"
-    run(pg_ctl, "-D", data, "-w", "-l", service_directory / "log", "-o", options, "start")
-    yield f"postgresql://test@/postgres?host={service_directory}"
-    run(pg_ctl, "-D", data, "-w", "-m", "immediate", "stop")
+def postgresql_url(postgresql_server: PostgreSQL) -> str:
+    """Its database without tables."""
+    return postgresql_server.url
 
 
 @pytest.fixture
@@ -174,19 +125,6 @@ def sqlite_store(tmp_path: Path, sqlite_template: Path) -> Iterator[Store]:
 
 
 @pytest.fixture(scope="session")
-def redis_url(service_directory: Path) -> Iterator[str]:
-    """A Redis of its own on a socket, without persistence."""
-    pytest.importorskip("redis")
-    server = shutil.which("redis-server")
-    if server is None:
-        pytest.skip("no Redis server is installed")
-    socket = service_directory / "redis.sock"
-    command = [server, "--port", "0", "--unixsocket", str(socket), "--save", "", "--appendonly", "no"]
-    process = subprocess.Popen(command, cwd=service_directory, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    for line in process.stdout:
-        if "ready to accept connections" in line.lower():
-            break
-    yield f"unix://{socket}"
-    process.terminate()
-    process.communicate()
+def redis_url(redis_server: Redis) -> str:
+    """It has no keys, unless another test left some."""
+    return redis_server.url

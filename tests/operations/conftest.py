@@ -5,11 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -140,22 +138,3 @@ def site(tmp_path: Path, model_home: Path, default_model: object) -> Iterator[Si
 @pytest.fixture
 def ask() -> Callable[..., dict[str, Any]]:
     return body
-
-
-@pytest.fixture(scope="session")
-def redis_server() -> Iterator[str]:
-    """A Redis of its own."""
-    server = shutil.which("redis-server")
-    if server is None:
-        pytest.skip("no Redis server is installed")
-    folder = Path(tempfile.mkdtemp(prefix="cw-"))
-    command = [server, "--port", "0", "--unixsocket", str(folder / "r"), "--save", "", "--appendonly", "no"]
-    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            if "ready to accept connections" in line.lower():
-                break
-        yield f"unix://{folder / 'r'}"
-        process.terminate()
-        process.communicate()
-    shutil.rmtree(folder)

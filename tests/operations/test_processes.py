@@ -241,7 +241,7 @@ def test_limits_of_several_processes_are_kept_in_redis_or_refused(site, ask, red
     refused = subprocess.run([*command, "--port", "0"], check=False, capture_output=True, text=True)
     assert refused.returncode == 1
     assert "redis_url" in refused.stderr
-    site.write(workers=2, redis_url=redis_server)
+    site.write(workers=2, redis_url=redis_server.url)
     site.start()
     statuses = []
     for _ in range(12):

@@ -137,7 +137,7 @@ async def simulate(site, teams: list[Team], ask: Any) -> None:
 
 @pytest.mark.parametrize("workers", [1, 2] if SECONDS > 60 else [1])
 async def test_the_ledger_bills_what_forty_teams_have_counted(site, ask, request, workers) -> None:
-    settings = {"redis_url": request.getfixturevalue("redis_server")} if workers > 1 else {}
+    settings = {"redis_url": request.getfixturevalue("redis_server").url} if workers > 1 else {}
     price = "price = { input = 1, cached_input = 0.25, output = 3 }\n"
     site.write(site.native() + price, workers=workers, log_level="warning", **settings)
     teams = founded(site)

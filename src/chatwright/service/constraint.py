@@ -59,12 +59,13 @@ class AnswerCheck:
         self._tools = compiled.tool_checks
         self._content: list[str] = []
         self._calls: dict[int, tuple[str, list[str]]] = {}
+        self.active = grammars is not None and (bool(self._tools) or self._schema is not None)
 
     async def take(self, delta: Delta) -> None:
         """See every Delta of the answer before the client does. Raises SchemaNotSatisfied instead of letting a whole answer
         pass that breaks its schema; one that a limit or a stop string cut is what it says.
         """
-        if self._grammars is None or not (self._tools or self._schema is not None):
+        if self._grammars is None or not self.active:
             return
         if isinstance(delta, TextDelta):
             self._content.append(delta.text)

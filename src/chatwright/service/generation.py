@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from time import perf_counter
 
 import msgspec
@@ -60,11 +59,11 @@ class Generation:
         self._usage = Usage()
         self._deltas = self._run()
 
-    def __aiter__(self) -> Generation:
-        return self
+    def __aiter__(self) -> AsyncGenerator[Delta]:
+        return self._deltas
 
-    async def __anext__(self) -> Delta:
-        return await anext(self._deltas)
+    def __anext__(self) -> Awaitable[Delta]:
+        return self._deltas.__anext__()
 
     async def aclose(self) -> None:
         """Abort what still runs: the engine's iterator is closed, the tokens made so far are billed."""
@@ -72,22 +71,54 @@ class Generation:
         await self._end("aborted", self._usage)
 
     async def _run(self) -> AsyncGenerator[Delta]:
-        status: EndStatus
+        """One generator from the engine's chunks to Deltas: each further one would cost every token."""
+        transcript, chunks = self._transcript, self._engine.generate(self._tokens)
+        finished = False
         try:
-            async with aclosing(
-                self._generate()
-            ) as deltas:  # else the engine would hear of an abort some time later
-                async for delta in deltas:
-                    self._usage = delta.usage
-                    if self._keeping is not None:
-                        self._keeping.take(delta)
-                    if isinstance(delta, Finished):
-                        status = "stopped" if isinstance(delta.stop_reason, str) else "finished"
-                        await self._end(status, delta.usage, delta.reason)
-                    yield delta
+            try:
+                async for chunk in chunks:
+                    first = not transcript.started
+                    deltas = self._read(chunk)
+                    if first:
+                        await self._admission.first_token()
+                    for delta in deltas:
+                        await self._see(delta)
+                        yield delta
+                    if chunk.finish is not None or transcript.complete:
+                        finished = True
+                        break
+            finally:  # else the engine would hear of an abort some time later
+                await chunks.aclose()
+            if not finished:
+                raise EngineFailed("The engine ended its answer without saying why.")
+            for delta in transcript.finish():
+                await self._see(delta)
+                yield await self._finish(delta) if isinstance(delta, Finished) else delta
         except BaseException as ending:  # GeneratorExit and CancelledError: the client has gone
             await self._end(self._status_of(ending), self._counted())
             raise
+
+    def _read(self, chunk: TokenChunk) -> list[Delta]:
+        """The Deltas that a chunk sets free; with the first one those that open the answer."""
+        self._note(chunk)
+        opening = [] if self._transcript.started else self._opening()
+        deltas = self._transcript.feed(chunk)
+        self._sampled += chunk.token_ids
+        return opening + deltas if opening else deltas
+
+    async def _see(self, delta: Delta) -> None:
+        """Raises SchemaNotSatisfied instead of letting the client have it."""
+        if self._check.active:
+            await self._check.take(delta)
+        self._usage = delta.usage
+        if self._keeping is not None:
+            self._keeping.take(delta)
+
+    async def _finish(self, delta: Finished) -> Finished:
+        """The end is booked before the client hears of it."""
+        status: EndStatus = "stopped" if isinstance(delta.stop_reason, str) else "finished"
+        await self._end(status, delta.usage, delta.reason)
+        return msgspec.structs.replace(delta, context=self._issue(self._sampled))
 
     def _status_of(self, ending: BaseException) -> EndStatus:
         if isinstance(ending, Overloaded) and not self._transcript.started and self._engine.ready:
@@ -120,38 +151,6 @@ class Generation:
         if not self._transcript.started:
             return self._usage
         return msgspec.structs.replace(self._transcript.usage, reasoning_tokens=self._usage.reasoning_tokens)
-
-    async def _generate(self) -> AsyncGenerator[Delta]:
-        transcript = self._transcript
-        chunks = self._engine.generate(self._tokens)
-        finished = False
-        try:
-            async for chunk in chunks:
-                self._note(chunk)
-                first = not transcript.started
-                opening = self._opening() if first else []
-                deltas = transcript.feed(chunk)
-                self._sampled += chunk.token_ids
-                if first:
-                    await self._admission.first_token()
-                for delta in opening:
-                    yield delta
-                for delta in deltas:
-                    await self._check.take(delta)
-                    yield delta
-                if chunk.finish is not None or transcript.complete:
-                    finished = True
-                    break
-        finally:
-            await chunks.aclose()
-        if not finished:
-            raise EngineFailed("The engine ended its answer without saying why.")
-        for delta in transcript.finish():
-            await self._check.take(delta)
-            if isinstance(delta, Finished):
-                yield msgspec.structs.replace(delta, context=self._issue(self._sampled))
-            else:
-                yield delta
 
     def _opening(self) -> list[Delta]:
         role = _role(self._request)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
+from pathlib import Path
 
 from chatwright.core.engine import EngineInfo, EngineStats
 from chatwright.core.errors import ChatwrightError, EngineFailed
 from chatwright.core.generation import GenerationRequest, TokenChunk
 from chatwright.engines.batching.constraint import Constraints
+from chatwright.engines.batching.handoff import KvSpool
 from chatwright.engines.batching.loop import EngineLoop, LoopLimits
 from chatwright.engines.batching.runner import Runner, RunnerInfo
 from chatwright.engines.streams import RequestStreams
@@ -32,9 +34,12 @@ class BatchingEngine:
         make_runner: Callable[[], Runner],
         limits: LoopLimits | None = None,
         constraints: Constraints | None = None,
+        handoff_folder: Path | None = None,
     ) -> None:
+        """Contexts are kept in `handoff_folder`; without one, requests in two halves are refused."""
         self._make_runner = make_runner
         self._constraints = constraints
+        self._handoff_folder = handoff_folder
         self._limits = limits or LoopLimits()
         self._streams = RequestStreams()
         self._failure: EngineFailed | None = None
@@ -65,7 +70,9 @@ class BatchingEngine:
             raise
         except Exception as error:
             raise EngineFailed(f"The engine can't start: {type(error).__name__}: {error}") from error
-        self.loop = EngineLoop(runner, self._limits, self, constraints=self._constraints)
+        folder = self._handoff_folder
+        spool = None if folder is None else KvSpool(folder, runner.info.fingerprint)
+        self.loop = EngineLoop(runner, self._limits, self, spool=spool, constraints=self._constraints)
         self.loop.start()
 
     async def close(self) -> None:

@@ -29,6 +29,11 @@ class Context(msgspec.Struct, frozen=True, array_like=True):
     kv: bytes
 
 
+def context_path(folder: Path, context_id: int) -> Path:
+    """Where a context lies."""
+    return folder / f"{context_id:016x}.kv"
+
+
 class KvSpool:
     """A private folder of contexts. `put` is for the loop's thread, `get` for any; both do file I/O."""
 
@@ -80,7 +85,7 @@ class KvSpool:
         return context
 
     def _path(self, context_id: int) -> Path:
-        return self._folder / f"{context_id:016x}.kv"
+        return context_path(self._folder, context_id)
 
     def _sweep(self) -> None:
         oldest = self._clock() - self._ttl

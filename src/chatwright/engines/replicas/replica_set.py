@@ -13,6 +13,7 @@ from chatwright.core.engine import Engine, EngineInfo, EngineStats
 from chatwright.core.errors import DeadlineExceeded, EngineFailed, Overloaded
 from chatwright.core.generation import GenerationRequest, TokenChunk
 from chatwright.engines.replicas.agreement import agreed_info, summed
+from chatwright.engines.replicas.contexts import Contexts
 from chatwright.engines.replicas.member import Member
 from chatwright.engines.replicas.routing import CacheAwareRouter, Router
 
@@ -37,9 +38,13 @@ class ReplicaSet:
         *,
         router: Router | None = None,
         info: EngineInfo | None = None,
+        contexts: Contexts | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`info` is what members must agree with, known before any has started. `clock` gives Unix time."""
+        """`info` is what members must agree with, known before any has started; `contexts` says where the first halves of
+        requests lie, and who can read them. `clock` gives Unix time.
+        """
+        self._contexts = contexts or Contexts()
         self._router = router or CacheAwareRouter()
         self._expected = info
         self._clock = clock
@@ -152,9 +157,11 @@ class ReplicaSet:
             begun = False
             try:
                 with member.serving(request):
+                    await self._contexts.bring(request.handoff, member.name)
                     async with aclosing(_from_first_token(member.engine, request)) as chunks:
                         async for chunk in chunks:
                             begun = True
+                            self._contexts.note(request.handoff, member.name, chunk)
                             yield chunk
                 return
             except (EngineFailed, Overloaded) as error:
@@ -177,7 +184,8 @@ class ReplicaSet:
         }
         if not loads or deaths >= MOST_DEATHS:
             raise _sum_up(list(errors.values()))
-        name = self._router.choose(request, loads)
+        only = self._contexts.only_reader(request.handoff)
+        name = only if only in loads else self._router.choose(request, loads)
         self._router.sent(request, name)
         return self._members[name]
 

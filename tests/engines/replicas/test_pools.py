@@ -161,12 +161,12 @@ async def test_grammars_go_on_where_the_first_half_left_them(
 
 
 async def test_a_prefill_that_dies_is_done_by_another(pools: Pools) -> None:
-    for name, engine in pools.prefill.items():
-        engine.faults = [(0, died())]
-        await pools.agrees(make_request(name))
-        engine.faults = []
-    await pools.agrees(make_request("last"))
-    assert len(pools.sent(pools.prefill)) > 3
+    dying = pools.prefill["prefill-0"]
+    dying.faults = [(0, died())] * 8
+    for number in range(8):
+        await pools.agrees(make_request(f"r{number}", prompt=(number, *range(3, 40))))
+    assert 0 < len(dying.requests) < 8
+    assert len(pools.prefill["prefill-1"].requests) == 8
 
 
 async def test_a_decode_that_dies_before_its_first_token_is_done_by_another(pools: Pools) -> None:

@@ -12,7 +12,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -94,7 +94,9 @@ def llamacpp(name: str, gguf: Path) -> Iterator[Server]:
 
 
 @contextmanager
-def vllm(name: str, folder: Path, *options: str, key: str = "none") -> Iterator[Server]:
+def vllm(
+    name: str, folder: Path, *options: str, key: str = "none", environment: Mapping[str, str] | None = None
+) -> Iterator[Server]:
     """vLLM's CPU build; up after about two minutes. `options` are more of its own."""
     port = free_port()
     command = [
@@ -102,12 +104,27 @@ def vllm(name: str, folder: Path, *options: str, key: str = "none") -> Iterator[
         *("--served-model-name", "m", "--max-model-len", "2048", "--max-num-seqs", "64", "--port", str(port)),
         *options,
     ]
-    environment = {"VLLM_CPU_KVCACHE_SPACE": "2", "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
-    with _running(name, command, environment) as process:
+    settings = {"VLLM_CPU_KVCACHE_SPACE": "2", "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
+    with _running(name, command, settings | dict(environment or {})) as process:
         wait_ready(process, name, f"http://127.0.0.1:{port}/health", 600)
         version = versions(VLLM_PYTHON, ("vllm-cpu",))["vllm-cpu"]
         address = Address(port, "m", key, extras={"skip_special_tokens": False})
         yield Server(name, address, process, f"vllm-cpu {version}")
+
+
+@contextmanager
+def vllm_for_chatwright(name: str, folder: Path, *options: str) -> Iterator[Server]:
+    """vLLM as Chatwright wants it beneath itself: token ids on the wire, Lark grammars, our logits processors, priorities."""
+    wanted = (
+        *("--enable-scale-out", "--scheduling-policy", "priority", "--max-logprobs", "21"),
+        *("--structured-outputs-config", '{"backend": "guidance"}', "--enable-prompt-tokens-details"),
+        *("--logits-processors", "chatwright_vllm:Bans", "chatwright_vllm:MovingNucleus"),
+        *("--max-model-len", "8192", "--dtype", "float32", "--generation-config", "vllm"),
+    )
+    with vllm(
+        name, folder, *wanted, *options, environment={"PYTHONPATH": str(ROOT / "deploy/vllm")}
+    ) as server:
+        yield server
 
 
 @contextmanager

@@ -71,6 +71,9 @@ class Streamed:
 class Api:
     """Posts chat requests: greedy, short, and to the default model where nothing else is said."""
 
+    engine: str | None = None
+    """Another server's engine, where that is under test."""
+
     def __init__(self, url: str, key: str = KEY) -> None:
         self.url = url
         self.http = httpx.Client(base_url=url, headers={"authorization": f"Bearer {key}"}, timeout=60)
@@ -87,7 +90,7 @@ class Api:
         return {name: value for name, value in merged.items() if value is not ...}
 
     def post(self, **members: Any) -> httpx.Response:
-        return self.http.post("/v1/chat/completions", json=self.body(**members))
+        return judged(self.http.post("/v1/chat/completions", json=self.body(**members)))
 
     def ask(self, **members: Any) -> dict[str, Any]:
         """A whole answer that succeeds."""
@@ -113,8 +116,20 @@ class Api:
     def stream(self, **members: Any) -> Streamed:
         body = self.body(stream=True, **members)
         with self.http.stream("POST", "/v1/chat/completions", json=body) as response:
-            assert response.status_code == 200, response.read()
+            if response.status_code != 200:
+                response.read()
+            assert judged(response).status_code == 200, response.text
             return read_stream(response)
+
+
+def judged(response: httpx.Response) -> httpx.Response:
+    """A field that the engine under test can't honour is rightly refused, where field and engine are named."""
+    if Api.engine is not None and response.status_code == 400:
+        error = response.json()["error"]
+        if error["code"] == "unsupported_parameter" and Api.engine in error["message"]:
+            assert error["param"] in error["message"]
+            pytest.skip(f"{Api.engine} can't honour {error['param']}, and says so")
+    return response
 
 
 def read_stream(response: httpx.Response) -> Streamed:
@@ -187,20 +202,44 @@ def start_server() -> Callable[..., contextlib.AbstractContextManager[Live]]:
 
 
 @pytest.fixture(scope="session")
-def live(new_home: Callable[[], Path]) -> Iterator[Live]:
-    """The server most tests talk to, on the default engine."""
-    with serving(new_home(), CHATWRIGHT_API_KEYS=f"another,{KEY}") as server:
+def backend(request: pytest.FixtureRequest) -> Iterator[str | None]:
+    """The URL of the server that --engine asks for, started once; None where our own engines are under test."""
+    engine = request.config.getoption("--engine")
+    if engine is None:
+        yield None
+        return
+    sys.path.insert(0, str(Path(__file__).parents[2]))
+    from benchmarks import home, servers
+
+    Api.engine = engine
+    with servers.vllm_for_chatwright("vLLM under test", home.hugging_face_folder()) as server:
+        yield f"http://127.0.0.1:{server.address.port}"
+
+
+@pytest.fixture(scope="session")
+def live(new_home: Callable[[], Path], backend: str | None) -> Iterator[Live]:
+    """The server most tests talk to, on the default engine or the one that is under test."""
+    env = {"CHATWRIGHT_API_KEYS": f"another,{KEY}"}
+    if backend is not None:
+        one = {"model": MODEL, "engine": Api.engine, "backends": [{"url": backend}]}
+        env["CHATWRIGHT_MODELS"] = json.dumps([one])
+    with serving(new_home(), **env) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
-def live_openvino(new_home: Callable[[], Path]) -> Iterator[Live]:
-    """A second one, on the OpenVINO kernels, configured by a file."""
+def live_openvino(new_home: Callable[[], Path], backend: str | None) -> Iterator[Live]:
+    """A second one, configured by a file: on the OpenVINO kernels, where ours are under test."""
     home = new_home()
     config = home / "chatwright.toml"
+    engine = (
+        f'"{Api.engine}"\nbackends = [{{ url = "{backend}" }}]'
+        if backend
+        else '"openvino"\nkv_cache_gib = 1.0'
+    )
     config.write_text(
         f'api_keys = ["{KEY}"]\nstep_tokens = 256\n'
-        f'[[models]]\nmodel = "{MODEL}"\nengine = "openvino"\nkv_cache_gib = 1.0\ncontext_length = 512\naliases = ["tiny"]\n'
+        f'[[models]]\nmodel = "{MODEL}"\nengine = {engine}\ncontext_length = 512\naliases = ["tiny"]\n'
     )
     with serving(home, "--config", str(config)) as server:
         yield server

@@ -17,6 +17,16 @@ class Unanswered(Exception):
         self.status = status
         self.text = text
 
+    @property
+    def unsupported(self) -> str | None:
+        """The field that the server says it can't honour, in a 400 `unsupported_parameter` that names it; else None."""
+        try:
+            error = json.loads(self.text)["error"]
+            named = error["code"] == "unsupported_parameter" and error["param"] in error["message"]
+        except (ValueError, LookupError, TypeError):
+            return None
+        return str(error["param"]) if named and self.status == 400 else None
+
 
 @dataclass(frozen=True)
 class Answer:

@@ -42,7 +42,9 @@ def judge(client: Client, topic: str, check: Check) -> Result:
     except Unknown as reason:
         return Result(topic, check, "unknown", str(reason))
     except Unanswered as refusal:
-        return Result(topic, check, "fails", str(refusal))
+        field = refusal.unsupported
+        why = f"the server says that it can't honour {field}" if field else str(refusal)
+        return Result(topic, check, "unknown" if field else "fails", why)
     except httpx.HTTPError as error:
         return Result(topic, check, "fails", f"no response: {type(error).__name__} {error}".strip())
     except (LookupError, TypeError, ValueError, AttributeError) as error:

@@ -50,7 +50,7 @@ CAPABILITIES = (
     Capability("response_format", "mapped", "needs the guidance backend", "guidance"),
     Capability("tools", "mapped", "needs the guidance backend", "guidance"),
     Capability("prediction", "emulated", "only a guess, and dropped: it never changes an answer"),
-    Capability("reasoning_effort", "emulated", "told to the template; thinking isn't cut by count"),
+    Capability("reasoning_effort", "mapped", "thinking is cut by our logits processor", "processor"),
     Capability("disaggregated_params", "mapped", "kv_transfer_params; needs a KV connector", "kv_transfer"),
     Capability("service_tier", "mapped", "priority, where vLLM runs with --scheduling-policy priority"),
 )
@@ -108,9 +108,7 @@ class Vllm:
             body["priority"] = int((time.time() + request.priority) * 1000)
         if request.handoff is not None:
             context = request.handoff.kind == "context"
-            body["kv_transfer_params"] = (
-                {"do_remote_decode": True, "do_remote_prefill": False} if context else handoff
-            )
+            body["kv_transfer_params"] = PREFILL if context else handoff
             if context:  # only an answer in one piece tells where its KV blocks are
                 body["stream"], body["stream_options"] = False, None
         if request.grammar is not None:
@@ -135,40 +133,75 @@ class Vllm:
         )
 
 
+class _Alternative(msgspec.Struct):
+    token_id: int
+    logprob: float
+    rank: int | None = None
+
+
+class _Entry(_Alternative):
+    top_logprobs: list[_Alternative] = []
+
+
+class _Logprobs(msgspec.Struct):
+    content: list[_Entry] | None = None
+
+
+class _Choice(msgspec.Struct):
+    token_ids: tuple[int, ...] | None = None
+    finish_reason: str | None = None
+    logprobs: _Logprobs | None = None
+
+
+class _Details(msgspec.Struct):
+    cached_tokens: int | None = None
+
+
+class _Usage(msgspec.Struct):
+    prompt_tokens_details: _Details | None = None
+
+
+class _Event(msgspec.Struct):
+    choices: list[_Choice] = []
+    usage: _Usage | None = None
+    kv_transfer_params: dict[str, Any] | None = None
+    error: Any = None
+
+
 class VllmReader:
-    """Reads one answer's events, which hold what is new."""
+    """Reads one answer's events, which hold what is new; cached tokens come in an event of their own, after the end."""
 
     def __init__(self, params: SamplingParams) -> None:
         self._top = params.logprobs
+        self._decoder = msgspec.json.Decoder(_Event)
 
     def read(self, event: bytes) -> Reply:
         """See `Reader.read`."""
-        value = msgspec.json.decode(event)
-        if "error" in value:
-            raise EngineFailed(f"{NAME} failed: {message_of(value)[:200]}")
-        usage = value.get("usage") or {}
-        cached = int((usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0)
-        if not value["choices"]:
+        told = self._decoder.decode(event)
+        if told.error is not None:
+            raise EngineFailed(f"{NAME} failed: {message_of(told.error)[:200]}")
+        details = told.usage.prompt_tokens_details if told.usage is not None else None
+        cached = (details.cached_tokens or 0) if details is not None else 0
+        if not told.choices:
             return Reply(cached_tokens=cached)
-        choice = value["choices"][0]
-        logprobs = () if self._top is None else _logprobs(choice.get("logprobs"), self._top)
+        choice = told.choices[0]
         return Reply(
-            token_ids=tuple(choice["token_ids"] or ()),
-            logprobs=logprobs,
-            finish=choice.get("finish_reason"),
+            token_ids=choice.token_ids or (),
+            logprobs=() if self._top is None else _logprobs(choice.logprobs, self._top),
+            finish=choice.finish_reason,
             cached_tokens=cached,
-            done="usage" in value and bool(value["usage"]) and choice.get("finish_reason") is not None,
-            handoff=value.get("kv_transfer_params"),
+            done=told.usage is not None,
+            handoff=told.kv_transfer_params,
         )
 
 
-def _logprobs(told: Any, top: int) -> tuple[TokenLogprob, ...]:
+def _logprobs(told: _Logprobs | None, top: int) -> tuple[TokenLogprob, ...]:
     """The sampled token comes first in vLLM's list, whatever its rank; ranks begin with 1."""
     entries = []
-    for entry in (told or {}).get("content") or ():
-        ranked = sorted(entry["top_logprobs"], key=lambda one: (-one["logprob"], one["rank"] or 0))[:top]
-        alternatives = tuple((one["token_id"], one["logprob"]) for one in ranked)
-        entries.append(TokenLogprob(entry["token_id"], entry["logprob"], alternatives))
+    for entry in (told.content if told is not None else None) or ():
+        ranked = sorted(entry.top_logprobs, key=lambda one: (-one.logprob, one.rank or 0))[:top]
+        alternatives = tuple((one.token_id, one.logprob) for one in ranked)
+        entries.append(TokenLogprob(entry.token_id, entry.logprob, alternatives))
     return tuple(entries)
 
 
@@ -182,7 +215,7 @@ def _sampling(request: GenerationRequest) -> dict[str, Any]:
         "max_tokens": params.max_tokens,
         "min_tokens": min(params.min_tokens, params.max_tokens),
         "temperature": params.temperature,
-        "top_p": params.top_p,
+        "top_p": max(params.top_p, params.top_p_min),
         "top_k": params.top_k,
         "min_p": params.min_p,
         "seed": SEED_FOR_MINUS_ONE if params.seed == -1 else params.seed,
@@ -209,8 +242,11 @@ def _processed(request: GenerationRequest, greeting: Greeting) -> dict[str, Any]
     sequences = [sequence for sequence in params.bad_sequences if len(sequence) > 1]
     if sequences:
         extra["bad"] = sequences
-    if params.top_p_min > 0 and not params.greedy:
+    if 0 < params.top_p_min < params.top_p and not params.greedy:
         extra |= {"top_p": params.top_p, "top_p_min": params.top_p_min, "top_k": params.top_k}
+    if request.thinking is not None:
+        budget = request.thinking
+        extra["thinking"] = (budget.max_tokens, budget.start_token, budget.end_token, budget.inside)
     if half is not None and half.kind == "continuation" and "processor" in greeting.features:
         extra["first"] = half.first_token_ids
     if not extra:
@@ -249,6 +285,7 @@ def _refuse(request: GenerationRequest, greeting: Greeting) -> None:
 
 # -- what it was started with -------------------------------------------------------------------------------------
 
+PREFILL = {"do_remote_decode": True, "do_remote_prefill": False}
 ONE_TOKEN = {"max_tokens": 1, "temperature": 0, "detokenize": False}
 PROBES: dict[str, tuple[dict[str, Any], dict[str, Any], bool]] = {
     "priority": ({"priority": 1}, {}, True),
@@ -265,6 +302,7 @@ PROBES: dict[str, tuple[dict[str, Any], dict[str, Any], bool]] = {
     ),
     # Our processor refuses this key, and nobody else reads it.
     "processor": ({}, {"extra_args": {PROCESSOR: {"probe": True}}}, False),
+    "kv_transfer": ({"kv_transfer_params": PREFILL}, {}, True),
 }
 """By feature: members of a request, its sampling parameters, and whether a server with the feature accepts it."""
 
@@ -277,6 +315,8 @@ async def _has(ask: Ask, model: str, feature: str) -> bool:
         raise EngineFailed(f"{NAME} has no {PATH}: start it with --enable-scale-out.")
     if answer.status not in (200, 400, 422):
         raise _unexpected(answer)
+    if feature == "kv_transfer":
+        return isinstance(answer.body, dict) and bool(answer.body.get("kv_transfer_params"))
     return (answer.status == 200) is accepts
 
 

@@ -61,9 +61,7 @@ class Reader(Protocol):
     """Reads one answer."""
 
     def read(self, event: bytes) -> Reply:
-        """One event's data. Raises ServerError where the server reports an error, ValueError (or what it is made of: KeyError,
-        TypeError, msgspec's) for what can't be read.
-        """
+        """One event's data. Raises ServerError where the server reports an error, ValueError for what can't be read."""
 
 
 class Dialect(Protocol):

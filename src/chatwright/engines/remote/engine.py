@@ -136,7 +136,7 @@ class RemoteEngine:
             async with aclosing(self._read(request, wire)) as chunks:
                 async for chunk in chunks:
                     yield chunk
-        except (httpx.HTTPError, RefusedError, ServerError, ValueError, LookupError, TypeError) as error:
+        except (httpx.HTTPError, RefusedError, ServerError, ValueError) as error:
             raise self._failure(error) from None
 
     async def _read(self, request: GenerationRequest, wire: WireRequest) -> AsyncGenerator[TokenChunk]:

@@ -69,6 +69,15 @@ class RaySettings(BaseModel):
     target_kv_use: float = Field(
         default=0.8, gt=0, le=1, description="Part of the KV blocks in use above which a replica is added."
     )
+    upscale_seconds: float = Field(
+        default=5, ge=0, allow_inf_nan=False, description="How long too much must last before one is added."
+    )
+    downscale_seconds: float = Field(
+        default=120,
+        ge=0,
+        allow_inf_nan=False,
+        description="How long too little must last before one is taken away.",
+    )
     cpus: Share = Field(default=1, description="CPUs reserved for each replica (num_cpus).")
     gpus: float = Field(
         default=0, ge=0, allow_inf_nan=False, description="GPUs reserved for each replica (num_gpus)."
@@ -113,7 +122,7 @@ class ModelSettings(BaseModel):
         default=None, description="Tokens a sequence may hold; default: the model's."
     )
     threads: PositiveInt | None = Field(
-        default=None, description="Threads of the engine; default: all cores."
+        default=None, description="Threads of each engine process; default: all cores, divided among them."
     )
     price: PriceSettings = Field(
         default_factory=PriceSettings, description="What its tokens cost; default: nothing."
@@ -124,7 +133,8 @@ class ModelSettings(BaseModel):
     kv_cache_gib: float | None = Field(
         default=None,
         gt=0,
-        description="Memory for KV blocks in GiB; default: a quarter of what is free, at most 8.",
+        description="Memory for KV blocks in GiB, of each engine process; default: a quarter of what is free, at most 8,"
+        " divided among them.",
     )
     script: Path | None = Field(
         default=None,
@@ -153,6 +163,8 @@ class ModelSettings(BaseModel):
             raise ValueError("pools is for engine processes of this server; give each of backends a pool")
         if self.pools is not None and self.replicas > 1:
             raise ValueError("pools and replicas: give one of them")
+        if self.engine == "scripted" and self.replicas > 1:
+            raise ValueError("replicas is for engine processes; a scripted engine has none")
         if remote and self.replicas > 1:
             raise ValueError("replicas is for engine processes of this server; list each server in backends")
         return self

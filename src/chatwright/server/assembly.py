@@ -38,6 +38,7 @@ from chatwright.rendering.worker import TemplateWorkerPool
 from chatwright.server.books import pricing
 from chatwright.server.fleet import identity
 from chatwright.server.remote import remote_engine
+from chatwright.server.replication import replicated, resident_bytes
 from chatwright.service.catalog_view import ModelCard
 from chatwright.service.model import ServedModel
 from chatwright.tokenization.gguf import tokenizer_json
@@ -85,9 +86,13 @@ class SharedEngines:
     starts: bool
 
     def engine(self, options: EngineOptions, one: ModelSettings) -> Engine:
-        """The engine for these settings: every process finds the same socket for it."""
+        """The engine for these settings: every process finds the same sockets for it."""
         name = hashlib.sha256(identity(one).encode()).hexdigest()[:16]
-        path = self.folder / f"{name}.sock"
+        return replicated(
+            options, one, lambda each, number: self._process(each, self.folder / f"{name}-{number}.sock")
+        )
+
+    def _process(self, options: EngineOptions, path: Path) -> Engine:
         if self.starts:
             return ProcessEngine(msgspec.structs.replace(options, listen_path=str(path)))
         return ProcessEngine(options, attach_to=path)
@@ -158,10 +163,10 @@ def _engine(
         options = _options(model, kind, one, settings, tokenizer, context)
         if shared is not None:
             return shared.engine(options, one)
-        engine = ProcessEngine(options)
+        engine = replicated(options, one, lambda each, _: ProcessEngine(each))
         if residency is None:
             return engine
-        size = _weights_bytes(options) + options.kv_bytes + PROCESS_BYTES
+        size = resident_bytes(options, one, _weights_bytes(options) + PROCESS_BYTES)
         return OnDemandEngine(engine, size, residency, EngineInfo(kind, "", tokenizer.vocab_size, context))
     assert one.script is not None
     path = one.script.expanduser()
@@ -241,7 +246,8 @@ def _options(
             ),
             speculation=SpeculationLimits(enabled=settings.speculation),
         ),
-        handoff_folder=str(settings.home / "contexts") if settings.disaggregation else None,
+        handoff_folder=str(settings.home / "contexts") if settings.disaggregation or one.pools else None,
+        handoff_requests=settings.disaggregation,
         sentence_ends=np.packbits(tokenizer.ends_sentence()).tobytes(),
         tokenizer_path=str(model.tokenizer),
         eos_token_ids=model.manifest.eos_token_ids,

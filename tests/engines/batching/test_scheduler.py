@@ -327,3 +327,27 @@ def test_a_prompt_that_is_preempted_halfway_neither_counts_its_own_blocks_as_cac
     paid = scheduler.waiting.service("a") - service
     assert paid <= 24 + 2 * 10
     assert sequence.charged == 24
+
+
+def test_a_short_prompt_does_not_wait_for_all_of_a_long_one():
+    driver = Driver(make_scheduler(64, step_tokens=8))
+    long = sequence_of("long", range(60), 2)
+    driver.add(long)
+    driver.step()
+    assert long.computed == 8
+    short = sequence_of("short", [1, 2, 3, 4, 5, 6], 2, arrival=1.0)
+    driver.add(short)
+    driver.step()
+    assert (long.computed, short.computed) == (12, 4)
+    driver.step()
+    assert short.generated == 1
+    assert long.computed == 18, "what the short one left"
+
+
+def test_what_nobody_behind_can_use_goes_to_the_long_prompt():
+    driver = Driver(make_scheduler(16, step_tokens=8))
+    long = sequence_of("long", range(56), 8, reservation=64)
+    driver.add(long)
+    driver.add(sequence_of("late", range(20), 8, arrival=1.0, reservation=64))
+    driver.step()
+    assert long.computed == 8

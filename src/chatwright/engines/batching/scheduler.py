@@ -79,9 +79,9 @@ class Scheduler:
 
     def schedule(self) -> Plan:
         """Choose the next step. An empty plan means there is nothing to do."""
-        plan = Plan()
         decoding = sum(1 for s in self.running if s.pending == 1)
         budget = max(self._least_chunk, self.pace.allowance(decoding))
+        plan = Plan(budget)
         for sequence in list(self.running):
             if sequence.running:
                 budget -= self._continue(sequence, budget, plan)
@@ -91,13 +91,33 @@ class Scheduler:
                 break
             self.waiting.remove(sequence)
             budget -= self._admit(sequence, budget, plan)
+        self._give_rest(plan, budget)
         self._add_drafts(plan, decoding)
         return plan
+
+    def _turn(self, sequence: Sequence, budget: int, whole: int) -> int:
+        """A prompt too long for any such step leaves half of it to those behind, who may be short: nobody waits for all
+        of somebody's 8,000 tokens. Prompts that fit go one after the other, which is soonest for all.
+        """
+        if sequence.pending <= whole:
+            return budget
+        others = len(self.waiting) or any(s is not sequence and s.pending > 1 for s in self.running)
+        return max(self._least_chunk, budget // 2) if others else budget
+
+    def _give_rest(self, plan: Plan, budget: int) -> None:
+        """What nobody behind could use goes to the first that is not through."""
+        cut = next((item for item in plan.work if not item.samples), None)
+        if cut is None or budget < 1:
+            return
+        sequence = cut.sequence
+        count = self._chunk(sequence.pending, cut.count + budget)
+        if count > cut.count and self._grow(sequence, sequence.computed + count, plan):
+            cut.count, cut.samples = count, count == sequence.pending
 
     def _continue(self, sequence: Sequence, budget: int, plan: Plan) -> int:
         """Plan a running sequence's next tokens; returns the prompt tokens that took."""
         pending = sequence.pending
-        count = 1 if pending == 1 else self._chunk(pending, budget)
+        count = 1 if pending == 1 else self._chunk(pending, self._turn(sequence, budget, plan.budget))
         if count == 0 or not self._grow(sequence, sequence.computed + count, plan):
             return 0
         prefill = sequence.generated == 0 or pending > 1

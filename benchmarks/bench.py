@@ -109,7 +109,7 @@ _SERVERS = {
 }
 _WORKERS = {
     NATIVE: lambda name: workers.engine(name, "native", home.default_gguf()),
-    OPENVINO: lambda name: workers.engine(name, "openvino", home.openvino_folder() / "openvino_model.xml"),
+    OPENVINO: lambda name: workers.engine(name, "openvino", home.own_openvino()),
     GENAI: lambda name: workers.genai(name, home.openvino_folder()),
 }
 

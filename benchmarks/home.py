@@ -11,6 +11,7 @@ from pathlib import Path
 import platformdirs
 
 from benchmarks.machine import ROOT
+from chatwright.engines.openvino.convert import convert
 from chatwright.models.catalog import DEFAULT_SLUG
 from chatwright.models.layout import model_folder
 
@@ -67,6 +68,11 @@ def openvino_folder(gguf: Path | None = None, name: str = "default") -> Path:
             link(gguf or default_gguf(), folder / "model.gguf")
         subprocess.run([sys.executable, "-c", _TO_OPENVINO, str(folder / "model.gguf")], check=True)
     return folder
+
+
+def own_openvino(gguf: Path | None = None, name: str = "default") -> Path:
+    """The graph that our OpenVINO engine runs, made from a GGUF once: GenAI's own reading of it loses the minima of Q4_1."""
+    return convert(gguf or default_gguf(), WORK / "openvino" / f"{name}-ours")
 
 
 def hugging_face_folder() -> Path:

@@ -265,20 +265,23 @@ def _refuse(request: GenerationRequest, greeting: Greeting) -> None:
     """Values that this server can't honour. Raises UnsupportedParameter."""
     params, half = request.sampling, request.handoff
     if params.temperature > HOTTEST:
-        raise UnsupportedParameter(f"{NAME} takes no temperature above {HOTTEST}.", param="temperature")
+        raise UnsupportedParameter(
+            f"temperature above {HOTTEST} can't be honoured by the engine {NAME}.", param="temperature"
+        )
     if (params.logprobs or 0) >= DEFAULT_MAX_LOGPROBS and "max_logprobs" not in greeting.features:
         raise UnsupportedParameter(
-            f"{NAME} reports at most {DEFAULT_MAX_LOGPROBS - 1} alternatives, unless it is started with --max-logprobs 21.",
+            f"top_logprobs above {DEFAULT_MAX_LOGPROBS - 1} can't be honoured by the engine {NAME}, as it was started.",
             param="top_logprobs",
         )
     has_processor = "processor" in greeting.features
     if not has_processor and any(len(sequence) > 1 for sequence in params.bad_sequences):
         raise UnsupportedParameter(
-            f"{NAME} bans single tokens only, without our logits processor.", param="bad"
+            f"bad can't be honoured by the engine {NAME}, as it was started: it bans single tokens.",
+            param="bad",
         )
     if half is not None and half.kind == "continuation" and not (has_processor or params.greedy):
         raise UnsupportedParameter(
-            f"{NAME} continues a context only with temperature 0, without our logits processor.",
+            f"disaggregated_params can't be honoured by the engine {NAME} but with temperature 0, as it was started.",
             param="disaggregated_params",
         )
 

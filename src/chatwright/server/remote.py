@@ -12,10 +12,14 @@ from chatwright.engines.remote.contexts import Contexts
 from chatwright.engines.remote.dialect import Dialect
 from chatwright.engines.remote.engine import RemoteEngine
 from chatwright.engines.replicas.replica_set import ReplicaSet
+from chatwright.engines.sglang import Sglang
+from chatwright.engines.trtllm import Trtllm
 from chatwright.engines.vllm import Vllm
 from chatwright.model_config import BackendSettings, ModelSettings
 
-DIALECTS: MappingProxyType[str, Callable[[], Dialect]] = MappingProxyType({"vllm": Vllm})
+DIALECTS: MappingProxyType[str, Callable[[], Dialect]] = MappingProxyType(
+    {"vllm": Vllm, "sglang": Sglang, "trtllm": Trtllm}
+)
 PATIENCE_ALONE, PATIENCE_TOGETHER = 600.0, 10.0
 """Seconds a server may take to come up: one of several is tried again later."""
 

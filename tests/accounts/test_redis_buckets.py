@@ -97,6 +97,23 @@ async def test_without_redis_nothing_is_admitted() -> None:
         await buckets.close()
 
 
+async def test_nobody_starves_where_many_ask_at_once(redis_url: str) -> None:
+    buckets = RedisBuckets.connect(redis_url)
+    charge = Charge("key:many", "tokens", 10**9, 1)
+    served = [0] * 64
+    when_first_was_done: list[int] = []
+
+    async def ask(number: int) -> None:
+        for _ in range(40):
+            assert (await buckets.take(f"{number}", [charge])).admitted
+            served[number] += 1
+        when_first_was_done.extend(served if not when_first_was_done else ())
+
+    await asyncio.gather(*(ask(number) for number in range(64)))
+    assert min(when_first_was_done) >= 20
+    await buckets.close()
+
+
 async def test_script_survives_a_flush_of_the_servers_scripts(new_client: Callable[[], Any]) -> None:
     client = new_client()
     buckets = RedisBuckets(client)

@@ -25,6 +25,8 @@ LEASE_MS = 60_000
 """How long a killed process keeps its concurrency slots."""
 
 _CONNECTIONS = 16
+_PATIENCE = 2.0
+"""Seconds a caller waits for its turn at one of the connections."""
 
 # KEYS: the buckets. ARGV: operation, reservation, lease, time (empty: the server's), then kind, limit, amount
 # of each. Numbers stay below 2^53 (limits are at most 10^10), where Lua's doubles are exact.
@@ -104,6 +106,9 @@ class RedisBuckets:
         self._renew_script: AsyncScript = client.register_script(_RENEW)
         self._slots: dict[str, list[str]] = {}  # reservation -> its concurrency buckets
         self._renewing: asyncio.Task[None] | None = None
+        self._turns = asyncio.Semaphore(
+            _CONNECTIONS
+        )  # in the order of asking; the driver's pool lets some starve
 
     @classmethod
     def connect(cls, url: str, *, clock: Clock | None = None) -> RedisBuckets:
@@ -112,7 +117,7 @@ class RedisBuckets:
             from redis.asyncio import BlockingConnectionPool, Redis  # noqa: PLC0415  # an extra
         except ImportError:
             raise ValueError("Redis needs the extra chatwright[redis]") from None
-        options = {"max_connections": _CONNECTIONS, "socket_timeout": 2.0, "socket_connect_timeout": 2.0}
+        options = {"max_connections": _CONNECTIONS + 1, "socket_timeout": 2.0, "socket_connect_timeout": 2.0}
         return cls(Redis.from_pool(BlockingConnectionPool.from_url(url, timeout=2, **options)), clock=clock)
 
     async def take(self, reservation: str, charges: Sequence[Charge]) -> Decision:
@@ -148,8 +153,19 @@ class RedisBuckets:
         arguments: list[str | int] = [operation, reservation, self._lease_ms, self._now()]
         for charge in charges:
             arguments += [charge.kind, charge.limit, charge.amount]
-        admitted, levels = await _reached(self._script([_name(charge) for charge in charges], arguments))
+        await self._turn()
+        try:
+            admitted, levels = await _reached(self._script([_name(charge) for charge in charges], arguments))
+        finally:
+            self._turns.release()
         return admitted, levels
+
+    async def _turn(self) -> None:
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                await self._turns.acquire()
+        except TimeoutError:
+            raise Overloaded("the rate limits can't be checked at the moment", retry_after=1.0) from None
 
     async def renew(self) -> None:
         """Prolong the lease of every slot held here."""

@@ -11,6 +11,7 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
+from engines_page import engines
 from proofs import Proof, proofs
 from schema_words import Schema, default, kind, span, table
 
@@ -235,6 +236,7 @@ PAGES = {
     "errors.md": errors,
     "limits.md": limits,
     "configuration.md": configuration,
+    "engines.md": lambda: engines(MADE),
 }
 
 

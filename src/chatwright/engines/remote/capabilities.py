@@ -11,7 +11,8 @@ Handling = Literal["mapped", "emulated", "refused"]
 
 
 class Capability(msgspec.Struct, frozen=True):
-    """One field. mapped: the server does it; emulated: done on our side of the wire, with the same effect; refused: a value
+    """One field. mapped: the server does it; emulated: done on our side of the wire, or by a plug-in of
+    ours there, with the same effect; refused: a value
     other than the default is a 400 that names field and engine. `needs` is a feature of the server (`Greeting.features`)
     without which it is refused.
     """

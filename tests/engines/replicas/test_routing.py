@@ -42,6 +42,9 @@ def prompt_of(*blocks: int) -> tuple[int, ...]:
     return tuple(number for number in blocks for _ in range(BLOCK_TOKENS))
 
 
+LONG = prompt_of(*range(20))
+BUSY_B = {**IDLE, "b": Load(1, 64)}
+
 requests = st.builds(
     lambda blocks, salt, affinity: request(prompt_of(*blocks), salt=salt, affinity=affinity),
     st.lists(st.integers(0, 3), min_size=1, max_size=5),
@@ -127,16 +130,15 @@ def test_the_longest_prefix_decides() -> None:
 
 def test_prefixes_of_another_tenant_do_not_count() -> None:
     router = CacheAwareRouter()
-    router.sent(request(prompt_of(1, 2), salt="one"), "b")
-    busy_b = {**IDLE, "b": Load(1, 64)}
-    assert router.choose(request(prompt_of(1, 2), salt="one"), busy_b) == "b"
-    assert router.choose(request(prompt_of(1, 2), salt="two"), busy_b) != "b"
+    router.sent(request(LONG, salt="one"), "b")
+    assert router.choose(request(LONG, salt="one"), BUSY_B) == "b"
+    assert router.choose(request(LONG, salt="two"), BUSY_B) != "b"
 
 
 def test_a_short_prefix_is_not_worth_a_queue() -> None:
     router = CacheAwareRouter()
     router.sent(request(prompt_of(1)), "b")
-    assert router.choose(request(prompt_of(1, 2, 3, 4)), {**IDLE, "b": Load(1, 64)}) != "b"
+    assert router.choose(request(prompt_of(1, 2)), BUSY_B) != "b"
 
 
 def test_a_busy_replica_loses_its_prefix() -> None:
@@ -162,10 +164,11 @@ def test_without_anything_else_the_least_loaded_is_chosen(router: Router) -> Non
 
 def test_a_replica_that_has_gone_is_forgotten() -> None:
     router = CacheAwareRouter()
-    router.sent(request(prompt_of(1, 2)), "b")
+    router.sent(request(LONG), "b")
+    assert router.choose(request(LONG), BUSY_B) == "b"
     router.forget("b")
     router.forget("never heard of")
-    assert router.choose(request(prompt_of(1, 2)), {**IDLE, "b": Load(1, 1)}) != "b"
+    assert router.choose(request(LONG), BUSY_B) != "b"
 
 
 # -- the index --------------------------------------------------------------------------------------------------

@@ -1,9 +1,9 @@
 """Which replica serves a request: the one that knows its beginning, unless it is too busy.
 
-Affinity and prefixes come first as in SGLang's cache-aware router (sgl-router; Zheng et al. 2023, arXiv 2312.07104), but
-a bound on everybody's load overrides both, as in consistent hashing with bounded loads (Mirrokni, Thorup and
-Zadimoghaddam 2016, arXiv 1608.01350). Keys are placed by rendezvous hashing (Thaler and Ravishankar 1998): a replica that
-comes or goes moves only the keys that it gets or had.
+A cached prefix is weighed against the queue before it, by the tokens that are left to do, much as NVIDIA Dynamo's KV router
+does; SGLang's cache-aware router has thresholds instead. A bound on everybody's load overrides it and affinity too, as in
+consistent hashing with bounded loads (Mirrokni, Thorup and Zadimoghaddam 2016, arXiv 1608.01350). Keys are placed by
+rendezvous hashing (Thaler and Ravishankar 1998): a replica that comes or goes moves only the keys that it gets or had.
 """
 
 from __future__ import annotations
@@ -20,8 +20,6 @@ REQUEST_TOKENS = 256
 """What decoding an answer weighs, in prompt tokens; nobody knows how long it will be."""
 HEADROOM = 1.25
 SLACK_REQUESTS = 4.0
-WORTH = 0.5
-"""A cached prefix decides where it is at least this part of the prompt; a shorter one is not worth a queue."""
 
 
 class Load(NamedTuple):
@@ -83,9 +81,9 @@ class LeastLoaded:
 
 
 class CacheAwareRouter:
-    """Among those within bounds: the owner of the request's affinity, else whoever has the longest part of the prompt, else
-    the least loaded. Among equals it is the owner of the prompt's beginning, so that routers that know nothing of each
-    other agree.
+    """Among those within bounds: the owner of the request's affinity, else whoever has least to do, what it would have to
+    compute of this prompt included. Among equals it is the owner of the prompt's beginning, so that routers that know
+    nothing of each other agree.
     """
 
     def __init__(
@@ -94,12 +92,10 @@ class CacheAwareRouter:
         *,
         headroom: float = HEADROOM,
         slack: float = SLACK_REQUESTS,
-        worth: float = WORTH,
     ) -> None:
         self._index = index or PrefixIndex()
         self._headroom = headroom
         self._slack = slack
-        self._worth = worth
         self._last: tuple[GenerationRequest, list[BlockHash]] | None = None
 
     def choose(self, request: GenerationRequest, loads: Mapping[str, Load]) -> str:
@@ -108,12 +104,9 @@ class CacheAwareRouter:
         if request.affinity:
             return rendezvous(allowed, _key(request.cache_salt, request.affinity))[0]
         chain = self._chain(request)
-        matched = {name: self._index.matched(name, chain) for name in allowed}
-        longest = max(matched.values())
-        if longest * BLOCK_TOKENS >= self._worth * len(request.prompt_token_ids):
-            allowed = [name for name in allowed if matched[name] == longest]
+        saved = {name: BLOCK_TOKENS * self._index.matched(name, chain) for name in allowed}
         owners = rendezvous(allowed, chain[0] if chain else request.id.encode())
-        return min(owners, key=lambda name: (loads[name].work, self._index.size(name)))
+        return min(owners, key=lambda name: (loads[name].work - saved[name], self._index.size(name)))
 
     def sent(self, request: GenerationRequest, name: str) -> None:
         """Its prompt will be in this replica's cache."""

@@ -4,7 +4,7 @@ HOST ?= 127.0.0.1
 PORT ?= 8000
 BIN := .venv/bin
 
-.PHONY: help install serve dev lint format docs servers test test-long test-clients unit bench bench-vllm soak clean
+.PHONY: help install serve dev lint format docs servers test test-long test-clients test-vllm unit bench bench-vllm bench-wire soak clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -64,6 +64,10 @@ tests/clients/node/node_modules: tests/clients/node/package.json
 test-clients: dev .venv-clients/.installed tests/clients/node/node_modules  ## LangChain, PydanticAI, Vercel AI SDK and parse() against the server
 	$(BIN)/pytest -m clients tests/clients
 
+test-vllm: dev  ## the contract and the doctor through Chatwright in front of a real vLLM (3 GB more, half an hour)
+	$(BIN)/python benchmarks/peers/install_vllm.py .venv-vllm
+	$(BIN)/pytest tests/contract --engine vllm --timeout 900 --durations 15 -rs
+
 .venv-bench/.installed:
 	$(PYTHON) -m venv .venv-bench
 	.venv-bench/bin/python -m pip install -q xllamacpp==2026.10.11549 'matplotlib>=3.10'
@@ -75,6 +79,10 @@ bench: install .venv-bench/.installed  ## measure beside llama.cpp and OpenVINO 
 bench-vllm: install .venv-bench/.installed  ## measure beside vLLM on the CPU (3 GB more)
 	$(BIN)/python benchmarks/peers/install_vllm.py .venv-vllm
 	$(BIN)/python -m benchmarks.run beside_vllm
+
+bench-wire: install .venv-bench/.installed  ## measure what Chatwright in front of vLLM costs
+	$(BIN)/python benchmarks/peers/install_vllm.py .venv-vllm
+	$(BIN)/python -m benchmarks.run wire
 
 soak: install  ## ten minutes of 32 random clients: no leak, no changed answer (ARGS="--seconds 60")
 	$(BIN)/python -m benchmarks.soak $(ARGS)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -80,6 +80,11 @@ class Bench:
         """A server by name, started the first time. Raises NotStarted."""
         if name not in self._servers:
             self._servers[name] = self._stack.enter_context(_SERVERS[name](name))
+        return self._servers[name]
+
+    def add(self, name: str, server: AbstractContextManager[servers.Server]) -> servers.Server:
+        """Start a server that isn't one of those known by name. Raises NotStarted."""
+        self._servers[name] = self._stack.enter_context(server)
         return self._servers[name]
 
     def worker(self, name: str) -> workers.Worker:

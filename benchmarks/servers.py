@@ -119,7 +119,7 @@ def vllm_for_chatwright(name: str, folder: Path, *options: str) -> Iterator[Serv
         *("--enable-scale-out", "--scheduling-policy", "priority", "--max-logprobs", "21"),
         *("--structured-outputs-config", '{"backend": "guidance"}', "--enable-prompt-tokens-details"),
         *("--logits-processors", "chatwright_vllm:Bans", "chatwright_vllm:MovingNucleus"),
-        *("--max-model-len", "8192", "--dtype", "float32", "--generation-config", "vllm"),
+        *("--generation-config", "vllm"),
     )
     with vllm(
         name, folder, *wanted, *options, environment={"PYTHONPATH": str(ROOT / "deploy/vllm")}

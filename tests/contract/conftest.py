@@ -21,6 +21,8 @@ from chatwright.models.manifest import InstalledModel
 
 KEY = "contract-key"
 MODEL = DEFAULT_SLUG
+OPTIONS = ("--max-model-len", "8192", "--dtype", "float32", "--enforce-eager")
+"""Of vLLM under test: numbers that neighbours in a batch move least, and a quick start."""
 PARIS = [
     {"role": "user", "content": "What is the capital of Italy?"},
     {"role": "assistant", "content": "The capital of Italy is Rome."},
@@ -212,7 +214,7 @@ def backend(request: pytest.FixtureRequest) -> Iterator[str | None]:
     from benchmarks import home, servers
 
     Api.engine = engine
-    with servers.vllm_for_chatwright("vLLM under test", home.hugging_face_folder()) as server:
+    with servers.vllm_for_chatwright("vLLM under test", home.hugging_face_folder(), *OPTIONS) as server:
         yield f"http://127.0.0.1:{server.address.port}"
 
 

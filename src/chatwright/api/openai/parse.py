@@ -17,7 +17,7 @@ def parse(body: dict[str, Any]) -> ChatCompletionRequest:
     """The request in a JSON object. Raises an InvalidRequest that names the first fault and lists the next ones."""
     names = ChatCompletionRequest.member_names()
     problems = _unknown_members(body, names)
-    known = {name: value for name, value in body.items() if name in names}
+    known = {name: body[name] for name in names if name in body}
     try:
         request = ChatCompletionRequest.model_validate(known)
     except ValidationError as error:

@@ -4,6 +4,8 @@ import signal
 import subprocess
 import sys
 
+import pytest
+
 from chatwright.accounts.liveness import hold, is_dead
 from chatwright.accounts.store import Store
 
@@ -46,3 +48,28 @@ def test_two_processes_hold_apart(store: Store) -> None:
     first()
     assert [is_dead(store, 1), is_dead(store, 2)] == [True, False]
     second()
+
+
+def test_a_lock_that_went_with_its_connection_is_taken_again(
+    store: Store, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not database_url.startswith("postgresql"):
+        pytest.skip("SQLite's locks are files")
+    monkeypatch.setattr("chatwright.accounts.liveness.CHECK_SECONDS", 0.05)
+    release = hold(store, 3)
+    kill = "SELECT pg_terminate_backend({})"
+    for _ in range(2):
+        holder = holder_of(store, 3)
+        store.read(lambda connection, pid=holder: connection.exec_driver_sql(kill.format(pid)))
+        while holder_of(store, 3) in (None, holder):  # the test's time limit bounds it
+            pass
+        assert not is_dead(store, 3)
+    release()
+    while not is_dead(store, 3):
+        pass
+
+
+def holder_of(store: Store, process_id: int) -> int | None:
+    """The server's process that has the lock."""
+    query = f"SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objid = {process_id} AND granted"
+    return store.read(lambda connection: connection.exec_driver_sql(query).scalar())

@@ -88,18 +88,40 @@ async def test_run_leaves_the_event_loop_free(sqlite_store: Store) -> None:
     assert await waiting
 
 
-def test_read_is_repeated_once_when_the_server_dropped_its_connections(
+def test_work_is_begun_again_when_the_server_has_dropped_its_connections(
     store: Store, database_url: str
 ) -> None:
     if not database_url.startswith("postgresql"):
         pytest.skip("SQLite has no server")
     weight = sa.select(projects.c.weight)
-    store.read(lambda connection: connection.execute(weight).scalar_one())  # leaves a connection in the pool
+
+    def read() -> float:
+        return store.read(lambda connection: connection.execute(weight).scalar_one())
+
+    def write() -> float:
+        return store.write(lambda connection: connection.execute(weight).scalar_one())
+
     other = Store(database_url)
     kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()"
-    other.read(lambda connection: connection.exec_driver_sql(kill).all())
+    for work in (read, write):
+        work()  # leaves a connection in the pool
+        other.read(lambda connection: connection.exec_driver_sql(kill).all())
+        assert work() == 1.0
     other.close()
-    assert store.read(lambda connection: connection.execute(weight).scalar_one()) == 1.0
+
+
+def test_work_that_has_begun_is_not_repeated(store: Store, database_url: str) -> None:
+    if not database_url.startswith("postgresql"):
+        pytest.skip("SQLite has no server")
+    calls = []
+
+    def interrupted(connection: sa.Connection) -> None:
+        calls.append(connection.exec_driver_sql("SELECT 1").scalar_one())
+        connection.exec_driver_sql("SELECT pg_terminate_backend(pg_backend_pid())")
+
+    with pytest.raises(sa.exc.DBAPIError):
+        store.write(interrupted)
+    assert calls == [1]
 
 
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "mysql://localhost/x"])

@@ -58,7 +58,25 @@ class Store:
             return work(connection)
 
     def write(self, work: Callable[[sa.Connection], T]) -> T:
-        """Run `work` in a write transaction: on return all of it is durable, or none of it happened."""
+        """Run `work` in a write transaction: on return all of it is durable, or none of it happened.
+
+        Where the server had closed the connection before `work` began, it is begun once more.
+        """
+        begun = False
+
+        def watched(connection: sa.Connection) -> T:
+            nonlocal begun
+            begun = True
+            return work(connection)
+
+        try:
+            return self._write(watched)
+        except DBAPIError as error:
+            if begun or not error.connection_invalidated:
+                raise
+            return self._write(watched)
+
+    def _write(self, work: Callable[[sa.Connection], T]) -> T:
         with self._writer.begin() as connection:
             return work(connection)
 

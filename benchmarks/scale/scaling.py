@@ -70,8 +70,12 @@ class Autoscaler:
             self.most = max(self.most, self._now)
         if now >= self._next:
             self._next = now + self._interval
-            self._decide(now, math.ceil(under_way / self._target))
+            self._decide(now, self.wanted(now, under_way))
         return self._now
+
+    def wanted(self, now: float, under_way: int) -> int:
+        """Replicas that there should be."""
+        return math.ceil(under_way / self._target)
 
     def replica_seconds(self, end: float) -> float:
         """See `Scaler.replica_seconds`."""
@@ -95,3 +99,31 @@ class Autoscaler:
         there = self._now + sum(number for _, number in self._coming)
         self._paid += there * (now - self._paid_until)
         self._paid_until = now
+
+
+class Forecaster(Autoscaler):
+    """A replica for each `target` requests a second that will arrive once new ones serve: the rate of the last 30 seconds,
+    and its rise since the 30 before them, drawn out over the delay. What is under way says nothing of that.
+    """
+
+    WINDOW = 30.0
+
+    def __init__(self, begin: int, limit: int, *, target: float, delay: float) -> None:
+        super().__init__(begin, limit, target=target, delay=delay)
+        self._recent: deque[float] = deque()
+
+    def count(self, now: float, under_way: int) -> int:
+        """See `Scaler.count`."""
+        self._recent.append(now)
+        while self._recent[0] < now - 2 * self.WINDOW:
+            self._recent.popleft()
+        return super().count(now, under_way)
+
+    def wanted(self, now: float, under_way: int) -> int:
+        """Replicas that there should be by the time they are there."""
+        if now < 2 * self.WINDOW:
+            return self._now
+        late = sum(1 for at in self._recent if at >= now - self.WINDOW)
+        early = len(self._recent) - late
+        rise = max(0.0, late - early) / self.WINDOW**2
+        return math.ceil((late / self.WINDOW + rise * (self._delay + self.WINDOW / 2)) / self._target)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
 from benchmarks.scale.profile import Profile, measured, predicted_tokens_per_s, published
 from benchmarks.scale.routers import BoundedOwner, Cells, LeastLoaded, Random, Router, TwoChoices
-from benchmarks.scale.scaling import Autoscaler
+from benchmarks.scale.scaling import Autoscaler, Forecaster
 from benchmarks.scale.simulation import Outcome, Views, simulate
 from benchmarks.scale.workload import Lengths, Workload, bursty, constant, diurnal
 
@@ -120,13 +121,12 @@ def cells() -> list[Row]:
 def burst() -> list[Row]:
     """Load 0.6 that trebles for ten seconds: nothing to spare, a reserve, and a short waiting room."""
     rows = []
-    for replicas, waiting in ((128, 256), (160, 256), (128, 16)):
-        profile = measured()
-        profile = Profile(**{**vars(profile), "waiting": waiting})
-        rate = 0.6 * 128 * full_rate(profile)
+    rate = 0.6 * 128 * full_rate(measured())
+    for replicas, slots, waiting in ((128, 64, 256), (160, 64, 256), (128, 24, 8)):
+        profile = dataclasses.replace(measured(), slots=slots, waiting=waiting)
         workload = Workload(bursty(rate, 10, 10, 3.0), 3 * rate, 40.0)
         outcome = simulate(profile, workload, BoundedOwner(replicas), replicas, seed=SEED, warm=WARM)
-        rows.append(_row(outcome, 0.0, waiting=waiting))
+        rows.append(_row(outcome, 0.0, slots=slots, waiting=waiting))
     return rows
 
 
@@ -139,6 +139,11 @@ def day() -> list[Row]:
         ("scaled, new ones after 4 s", Autoscaler(16, 96, target=8, delay=4), 96),
         ("scaled, new ones after 120 s", Autoscaler(16, 96, target=8, delay=120), 96),
         ("scaled with reserve, after 120 s", Autoscaler(24, 96, target=5, delay=120), 96),
+        (
+            "scaled by forecast, after 120 s",
+            Forecaster(16, 96, target=0.75 * full_rate(profile), delay=120),
+            96,
+        ),
     ):
         workload = Workload(diurnal(mean, seconds), 1.6 * mean, seconds)
         outcome = simulate(

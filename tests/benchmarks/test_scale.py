@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from benchmarks.scale.profile import Profile, measured, predicted_tokens_per_s, published
+from benchmarks.scale import bill, report
+from benchmarks.scale.profile import RESULTS, Profile, measured, predicted_tokens_per_s, published
 from benchmarks.scale.routers import BoundedOwner, Cells, Random, TwoChoices
 from benchmarks.scale.scaling import Autoscaler
 from benchmarks.scale.simulation import Views, simulate
+from benchmarks.scale.studies import STUDIES
 from benchmarks.scale.workload import Lengths, Workload, bursty, constant, diurnal, zipf
 
 
@@ -140,3 +143,21 @@ def test_calibrated_model_says_what_was_measured():
 def test_assumed_figures_say_that_they_are():
     assert "not measured" in published().origin
     assert published().capacity(128, 128, 450) > 4 * measured().capacity(128, 128, 450)
+
+
+def test_parts_of_the_bill_add_up():
+    shared = bill.load()
+    found = bill.parts(shared)
+    assert [part.replicas for part in found] == sorted(part.replicas for part in found)
+    for part in found:
+        assert part.used(round(part.replicas)) == pytest.approx(1, rel=0.05)
+    limit = bill.router_limit(shared)
+    assert bill.router_busy(shared, limit) == pytest.approx(1, rel=0.02)
+    assert bill.router_busy(shared, 2 * limit) > 2
+
+
+def test_report_has_every_study_that_is_stored():
+    studies = json.loads((RESULTS / "scale.json").read_text())["studies"]
+    assert studies.keys() == report.SECTIONS.keys() == STUDIES.keys()
+    written = report.text(studies, bill.load())
+    assert written in report.DOCUMENT.read_text()

@@ -26,16 +26,18 @@ WORDS = " ".join(f"word{number}" for number in range(40))
 class Site:
     """A home with a configuration and a database, and the server on it."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, **always: str) -> None:
+        """`always` are settings that every configuration has."""
         self.home = home
         self.config = home / "chatwright.toml"
         self.log = home / "server.log"
-        self.store, self.pepper = open_store(Settings(home=home))
+        self.always = always
+        self.store, self.pepper = open_store(Settings(home=home, **always))
         self.process: subprocess.Popen[str] | None = None
         self.url = ""
 
     def write(self, *models: str, **settings: object) -> None:
-        lines = [f"{name} = {json.dumps(value)}" for name, value in settings.items()]
+        lines = [f"{name} = {json.dumps(value)}" for name, value in (settings | self.always).items()]
         self.config.write_text("\n".join([*lines, *(models or (self.scripted(),))]))
 
     def scripted(self, text: str = WORDS, interval_ms: float = 5, **more: object) -> str:
@@ -66,6 +68,7 @@ class Site:
             "-m",
             "chatwright",
             "usage",
+            *("--config", str(self.config)),
             "--home",
             str(self.home),
             "--by",

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -55,13 +55,12 @@ class Stream(asyncio.Protocol):
         self.reads: list[tuple[float, bytes]] = []
         self.begun: asyncio.Future[None] = loop.create_future()
         self.ended: asyncio.Future[None] = loop.create_future()
-        self._transport: asyncio.BaseTransport | None = None
+        self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Ask."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.write(self._request)
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's doesn't say so
+        self._transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
         """Keep it for later."""
@@ -77,7 +76,7 @@ class Stream(asyncio.Protocol):
 
     def abort(self) -> None:
         """Hang up."""
-        assert isinstance(self._transport, asyncio.Transport)
+        assert self._transport is not None
         self._transport.abort()
 
     async def reply(self) -> Reply:

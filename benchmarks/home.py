@@ -78,7 +78,8 @@ def own_openvino(gguf: Path | None = None, name: str = "default") -> Path:
 def hugging_face_folder() -> Path:
     """The default model as bf16 safetensors for vLLM, made once by its environment."""
     folder = WORK / "huggingface"
-    if not (folder / "model.safetensors").exists():
+    told = folder / "tokenizer_config.json"
+    if not told.exists() or "eos_token" not in told.read_text():  # written last
         script = str(ROOT / "benchmarks/peers/vllm_model.py")
         python = str(ROOT / ".venv-vllm/bin/python")
         subprocess.run([python, script, str(default_gguf()), str(folder)], check=True)

@@ -118,7 +118,7 @@ def vllm_for_chatwright(name: str, folder: Path, *options: str) -> Iterator[Serv
     wanted = (
         *("--enable-scale-out", "--scheduling-policy", "priority", "--max-logprobs", "21"),
         *("--structured-outputs-config", '{"backend": "guidance"}', "--enable-prompt-tokens-details"),
-        *("--logits-processors", "chatwright_vllm:Bans", "chatwright_vllm:MovingNucleus"),
+        *("--logits-processors", "chatwright_vllm:Bans", "chatwright_vllm:Draws"),
         *("--generation-config", "vllm"),
     )
     with vllm(

@@ -20,7 +20,12 @@ def main() -> None:
         raise SystemExit(f"{gguf.name} doesn't fit its configuration: {missing} {unexpected}")
     model.tie_weights()
     model.to(torch.bfloat16).save_pretrained(folder)
-    AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name).save_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    for name in ("bos", "eos", "pad"):  # of which transformers forgets the names on its way from a GGUF
+        setattr(
+            tokenizer, f"{name}_token", tokenizer.convert_ids_to_tokens(getattr(config, f"{name}_token_id"))
+        )
+    tokenizer.save_pretrained(folder)
 
 
 if __name__ == "__main__":

@@ -3,14 +3,15 @@
 One file that needs nothing but vLLM; Chatwright finds out by itself whether a server has it. Put it where vLLM's Python finds it:
 
     PYTHONPATH=deploy/vllm vllm serve MODEL --enable-scale-out \\
-        --logits-processors chatwright_vllm:Bans chatwright_vllm:MovingNucleus
+        --logits-processors chatwright_vllm:Bans chatwright_vllm:Draws
 
 A request brings its part under "chatwright" in SamplingParams.extra_args:
 
     bad        token id sequences; the last id is masked where the ones before it have just been generated
     first      ids that the answer must begin with: another server has sampled them already
     thinking   [most tokens, start id, end id, whether the prompt began it]: then the end id is forced
-    top_p, top_p_min, top_k   a nucleus that shrinks along a sentence (Lee et al. 2022, arXiv 2206.04624)
+    draw       temperature, min_p, top_k, top_p, top_p_min: all of them done here, where vLLM's temperature ends at 2, or where
+               top_p shrinks along a sentence (Lee et al. 2022, arXiv 2206.04624); vLLM is given its defaults then
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from vllm.tokenizers import cached_tokenizer_from_config
 from vllm.v1.sample.logits_processor import AdapterLogitsProcessor
 
 KEY = "chatwright"
-MEMBERS = frozenset({"bad", "first", "thinking", "top_p", "top_p_min", "top_k"})
+MEMBERS = frozenset({"bad", "first", "thinking", "draw"})
 DECAY = 0.9
 SENTENCE_END = re.compile(r"""[.!?\n]["'”’»)\]}]*$""")
 RowProcessor = Callable[[list[int], torch.Tensor], torch.Tensor]
@@ -144,8 +145,8 @@ def _only(token: int, logits: torch.Tensor) -> torch.Tensor:
     return forced
 
 
-class MovingNucleus(AdapterLogitsProcessor):
-    """top_p that moves between `top_p` and `top_p_min`; after temperature and min_p, before vLLM's own top_k and top_p."""
+class Draws(AdapterLogitsProcessor):
+    """How the token is drawn, where vLLM can't: temperature, min_p, top_k and a top_p that may move, in this order."""
 
     def __init__(self, vllm_config: VllmConfig, device: torch.device, is_pin_memory: bool) -> None:
         super().__init__(vllm_config, device, is_pin_memory)
@@ -158,30 +159,45 @@ class MovingNucleus(AdapterLogitsProcessor):
 
     def new_req_logits_processor(self, params: SamplingParams) -> RowProcessor | None:
         """None for a request that brings nothing for it."""
-        part = _part(params)
-        if "top_p_min" not in part:
+        part = _part(params).get("draw")
+        if part is None:
             return None
         if self._ends is None:
             self._ends = _sentence_ends(cached_tokenizer_from_config(self._model_config))
-        return _Nucleus(part["top_p"], part["top_p_min"], part["top_k"], self._ends)
+        return _Draw(ends=self._ends, **part)
 
 
-class _Nucleus:
-    def __init__(self, top_p: float, floor: float, top_k: int, ends: frozenset[int]) -> None:
-        self._start = self._p = top_p
-        self._floor, self._top_k, self._ends = floor, top_k, ends
+class _Draw:
+    def __init__(
+        self,
+        temperature: float,
+        min_p: float,
+        top_k: int,
+        top_p: float,
+        top_p_min: float,
+        ends: frozenset[int],
+    ) -> None:
+        self._temperature, self._min_p, self._top_k = temperature, min_p, top_k
+        self._start = self._p = max(top_p, top_p_min)
+        self._floor, self._moves = top_p_min, 0 < top_p_min < top_p
+        self._ends = ends
         self._seen = 0
 
     def __call__(self, output: list[int], logits: torch.Tensor) -> torch.Tensor:
-        for token in output[self._seen :]:
-            self._p = self._start if token in self._ends else max(self._floor, self._p * DECAY)
-        self._seen = len(output)
+        if self._moves:
+            for token in output[self._seen :]:
+                self._p = self._start if token in self._ends else max(self._floor, self._p * DECAY)
+            self._seen = len(output)
+        logits.div_(self._temperature)
         values, order = torch.sort(logits.float(), descending=True)
+        out = values == -math.inf
+        if self._min_p > 0:
+            out |= values < values[0] + math.log(self._min_p)
         if 0 < self._top_k < values.numel():
-            values = values.masked_fill(values < values[self._top_k - 1], -math.inf)
-        probabilities = torch.softmax(values, dim=-1)
-        before = torch.cumsum(probabilities, dim=-1) - probabilities
-        out = (before >= self._p) | (values == -math.inf)
+            out |= values < values[self._top_k - 1]
+        probabilities = torch.softmax(values.masked_fill(out, -math.inf), dim=-1)
+        if self._p < 1:
+            out |= torch.cumsum(probabilities, dim=-1) - probabilities >= self._p
         out[0] = False
         logits[order[out]] = -math.inf
         return logits

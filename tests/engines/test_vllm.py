@@ -6,11 +6,12 @@ import time
 
 import pytest
 
-from chatwright.core.errors import EngineFailed, UnsupportedParameter
+from chatwright.core.errors import EngineFailed, InvalidGrammar, UnsupportedParameter
 from chatwright.core.generation import GenerationRequest, Grammar, Handoff, ThinkingBudget
 from chatwright.core.sampling import SamplingParams
 from chatwright.engines.remote.dialect import Greeting
-from chatwright.engines.vllm import CAPABILITIES, NEVER, PATH, PROBES, Vllm
+from chatwright.engines.vllm import CAPABILITIES, NEVER, Vllm
+from chatwright.engines.vllm_probes import PATH, PROBES
 from chatwright.service.capabilities import ASKED
 
 ALL = Greeting("0.32.0", "m", 8192, frozenset(PROBES))
@@ -52,7 +53,7 @@ def test_field_is_passed_on(field, value):
 
 
 def test_seed_of_minus_one_is_a_seed():
-    assert sampling(seed=-1)["seed"] == 2**63 - 1
+    assert sampling(seed=-1)["seed"] not in (None, -1)
 
 
 def test_our_ids_end_an_answer_not_vllms():
@@ -77,11 +78,20 @@ def test_sequences_go_to_the_processor():
 
 def test_moving_nucleus_goes_to_the_processor():
     told = sampling(top_p=0.9, top_p_min=0.3, top_k=7)
-    assert told["extra_args"]["chatwright"] == {"top_p": 0.9, "top_p_min": 0.3, "top_k": 7}
-    assert told["top_p"] == 1.0
+    draw = {"temperature": 1.0, "min_p": 0.0, "top_k": 7, "top_p": 0.9, "top_p_min": 0.3}
+    assert told["extra_args"]["chatwright"] == {"draw": draw}
+    assert (told["top_p"], told["top_k"], told["min_p"], told["temperature"]) == (1.0, 0, 0.0, 1.0)
     still = sampling(top_p=0.4, top_p_min=0.6)
     assert (still["top_p"], "extra_args" in still) == (0.6, False)
     assert "extra_args" not in sampling(top_p=0.9, top_p_min=0.3, temperature=0.0)
+
+
+@pytest.mark.parametrize("temperature", [0.001, 3.5])
+def test_temperatures_that_vllm_does_not_take_go_to_the_processor(temperature):
+    told = sampling(temperature=temperature, top_k=9)
+    assert told["temperature"] == 1.0
+    assert told["extra_args"]["chatwright"]["draw"]["temperature"] == temperature
+    assert "extra_args" not in sampling(temperature=0.0)
 
 
 @pytest.mark.parametrize(("wanted", "told"), [(None, None), (0, 0), (1, 2), (20, 21)])
@@ -142,7 +152,7 @@ def test_second_half_begins_with_the_first_ones_tokens():
 @pytest.mark.parametrize(
     ("greeting", "members", "param"),
     [
-        (ALL, {"temperature": 2.5}, "temperature"),
+        (BARE, {"temperature": 2.5}, "temperature"),
         (BARE, {"logprobs": 20}, "top_logprobs"),
         (BARE, {"bad_sequences": ((1, 2),)}, "bad"),
     ],
@@ -160,9 +170,17 @@ def test_table_has_every_field_that_can_be_refused():
     assert ASKED.keys() <= set(fields)
 
 
-@pytest.mark.parametrize("event", [b'{"error": {"message": "x", "code": 500}}', b'{"error": "x"}'])
-def test_error_within_a_stream_is_a_failure(event):
-    with pytest.raises(EngineFailed, match="x"):
+@pytest.mark.parametrize(
+    ("event", "error"),
+    [
+        (b'{"error": {"message": "x", "code": 500}}', EngineFailed),
+        (b'{"error": "x"}', EngineFailed),
+        (b'{"error": {"message": "Grammar error: x", "code": 400}}', InvalidGrammar),
+        (b'{"error": {"message": "min_p is not supported with x", "code": 400}}', UnsupportedParameter),
+    ],
+)
+def test_error_within_a_stream_is_the_one_it_names(event, error):
+    with pytest.raises(error):
         Vllm().reader(GenerationRequest("c", (5,), SamplingParams(9, 7), 9)).read(event)
 
 

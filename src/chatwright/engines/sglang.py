@@ -15,6 +15,7 @@ from chatwright.engines.remote.capabilities import Capability, unsupported
 from chatwright.engines.remote.dialect import Answer, Ask, Greeting, Reply, WireRequest
 from chatwright.engines.remote.failures import message_of
 from chatwright.engines.remote.metrics import Samples
+from chatwright.grammar.nested import as_one
 
 NAME = "sglang"
 VERSION = "0.5"
@@ -78,7 +79,7 @@ class Sglang:
     capabilities = CAPABILITIES
     fields = FIELDS
 
-    async def greet(self, ask: Ask, model: str | None) -> Greeting:
+    async def greet(self, ask: Ask, model: str | None, ends: tuple[int, ...]) -> Greeting:
         """What it was started with, as it says itself; whether logprobs are the model's own is tried out."""
         told = _object(await ask("GET", "/get_server_info", None))
         served = str(told.get("served_model_name") or told.get("model_path") or "")
@@ -231,7 +232,7 @@ def _sampling(request: GenerationRequest) -> dict[str, Any]:
     if biases:
         sampling["logit_bias"] = biases
     if request.grammar is not None:
-        sampling["ebnf"] = request.grammar.source
+        sampling["ebnf"] = as_one(request.grammar.source)
     return sampling
 
 

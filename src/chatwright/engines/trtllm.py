@@ -15,6 +15,7 @@ from chatwright.engines.remote.capabilities import Capability, unsupported
 from chatwright.engines.remote.dialect import Ask, Greeting, Reply, WireRequest
 from chatwright.engines.remote.failures import message_of
 from chatwright.engines.remote.metrics import Samples
+from chatwright.grammar.nested import as_one
 
 NAME = "trtllm"
 VERSION = "1.2"
@@ -64,7 +65,7 @@ class Trtllm:
     capabilities = CAPABILITIES
     fields = FIELDS
 
-    async def greet(self, ask: Ask, model: str | None) -> Greeting:
+    async def greet(self, ask: Ask, model: str | None, ends: tuple[int, ...]) -> Greeting:
         """The model it serves; it doesn't tell its context length. Whether Lark is taken is tried out."""
         listed = (await ask("GET", "/v1/models", None)).body
         names = [str(one.get("id")) for one in listed.get("data", ())] if isinstance(listed, dict) else []
@@ -123,7 +124,7 @@ class Trtllm:
         if params.logit_bias:
             body["logit_bias"] = {str(token): bias for token, bias in params.logit_bias}
         if request.grammar is not None:
-            body["response_format"] = {"type": "ebnf", "ebnf": request.grammar.source}
+            body["response_format"] = {"type": "ebnf", "ebnf": as_one(request.grammar.source)}
         if half is not None and half.kind == "context":
             body |= {"disaggregated_params": {"request_type": "context_only"}, "stream": False}
             del body["stream_options"]

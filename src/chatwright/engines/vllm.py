@@ -2,41 +2,56 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Any
 
 import msgspec
 
 from chatwright.core.engine import EngineStats
-from chatwright.core.errors import EngineFailed, UnsupportedParameter
+from chatwright.core.errors import UnsupportedParameter
 from chatwright.core.generation import GenerationRequest, TokenLogprob
 from chatwright.core.sampling import SamplingParams
 from chatwright.engines.remote.capabilities import Capability, unsupported
-from chatwright.engines.remote.dialect import Answer, Ask, Greeting, Reply, WireRequest
-from chatwright.engines.remote.failures import message_of
+from chatwright.engines.remote.dialect import Ask, Greeting, Reply, WireRequest
+from chatwright.engines.remote.failures import of_status
 from chatwright.engines.remote.metrics import Samples
+from chatwright.engines.vllm_probes import (
+    DEFAULT_MAX_LOGPROBS,
+    NAME,
+    PATH,
+    PREFILL,
+    PROBES,
+    PROCESSOR,
+    ends_grammars,
+    has_feature,
+    served_model,
+)
+from chatwright.grammar.nested import as_one
 
-NAME = "vllm"
+log = logging.getLogger("chatwright.engine")
+
 VERSION = "0.32"
-PATH = "/inference/v1/generate"
-PROCESSOR = "chatwright"
-"""The key under which our logits processors for vLLM (deploy/vllm) find what they need."""
 NEVER = -1e30
 """Added to a banned token's logit: nothing that is left of it can be drawn, and the grammar's mask stays below."""
-HOTTEST = 2.0
-DEFAULT_MAX_LOGPROBS = 20
-SEED_FOR_MINUS_ONE = (1 << 63) - 1
+COLDEST, HOTTEST = 0.01, 2.0
+"""Of the temperatures that vLLM takes as they are."""
+SEED_FOR_MINUS_ONE = -(1 << 62) - 1
 """-1 is a seed like any other for us; vLLM takes it for none."""
 
 CAPABILITIES = (
     Capability("max_tokens", "mapped"),
     Capability("min_tokens", "mapped", "the EOS ids of vLLM's own generation_config are held back too"),
-    Capability("temperature", "mapped", "above 2 refused; between 0.00001 and 0.01 vLLM takes 0.01"),
+    Capability(
+        "temperature",
+        "mapped",
+        "above 2 and below 0.01 by our logits processor; without it refused, and taken for 0.01",
+    ),
     Capability("top_p", "mapped"),
     Capability("top_p_min", "emulated", "by our logits processor", "processor"),
     Capability("top_k", "mapped"),
     Capability("min_p", "mapped"),
-    Capability("seed", "mapped", "-1 is sent as 2^63-1, since vLLM takes it for no seed"),
+    Capability("seed", "mapped", "-1 is sent as another one, since vLLM takes it for no seed"),
     Capability("frequency_penalty", "mapped"),
     Capability("presence_penalty", "mapped"),
     Capability("repetition_penalty", "mapped"),
@@ -74,11 +89,16 @@ class Vllm:
     capabilities = CAPABILITIES
     fields = FIELDS
 
-    async def greet(self, ask: Ask, model: str | None) -> Greeting:
+    async def greet(self, ask: Ask, model: str | None, ends: tuple[int, ...]) -> Greeting:
         """The model it serves, and by small requests what it was started with."""
-        served, length = _served((await ask("GET", "/v1/models", None)).body, model)
+        served, length = served_model((await ask("GET", "/v1/models", None)).body, model)
         version = (await ask("GET", "/version", None)).body
-        features = frozenset({name for name in PROBES if await _has(ask, served, name)})
+        features = frozenset({name for name in PROBES if await has_feature(ask, served, name)})
+        if "guidance" in features and not await ends_grammars(ask, served, ends):
+            log.error(
+                "%s ends constrained answers with none of our EOS ids: check its tokenizer's eos_token", NAME
+            )
+            features -= {"guidance"}
         return Greeting(
             version=str(version.get("version", "")) if isinstance(version, dict) else "",
             model=served,
@@ -112,7 +132,7 @@ class Vllm:
             if context:  # only an answer in one piece tells where its KV blocks are
                 body["stream"], body["stream_options"] = False, None
         if request.grammar is not None:
-            body["sampling_params"]["structured_outputs"] = {"grammar": request.grammar.source}
+            body["sampling_params"]["structured_outputs"] = {"grammar": as_one(request.grammar.source)}
             if params.ignore_eos:
                 _only_where_nothing_else_can_follow(body["sampling_params"], params)
         return WireRequest(PATH, body, stream=body["stream"])
@@ -179,7 +199,8 @@ class VllmReader:
         """See `Reader.read`."""
         told = self._decoder.decode(event)
         if told.error is not None:
-            raise EngineFailed(f"{NAME} failed: {message_of(told.error)[:200]}")
+            code = told.error.get("code") if isinstance(told.error, dict) else None
+            raise of_status(NAME, code if isinstance(code, int) else 500, told.error, FIELDS)
         details = told.usage.prompt_tokens_details if told.usage is not None else None
         cached = (details.cached_tokens or 0) if details is not None else 0
         if not told.choices:
@@ -242,8 +263,9 @@ def _processed(request: GenerationRequest, greeting: Greeting) -> dict[str, Any]
     sequences = [sequence for sequence in params.bad_sequences if len(sequence) > 1]
     if sequences:
         extra["bad"] = sequences
-    if 0 < params.top_p_min < params.top_p and not params.greedy:
-        extra |= {"top_p": params.top_p, "top_p_min": params.top_p_min, "top_k": params.top_k}
+    if _draws_otherwise(params) and "processor" in greeting.features:
+        names = ("temperature", "min_p", "top_k", "top_p", "top_p_min")
+        extra["draw"] = {name: getattr(params, name) for name in names}
     if request.thinking is not None:
         budget = request.thinking
         extra["thinking"] = (budget.max_tokens, budget.start_token, budget.end_token, budget.inside)
@@ -251,7 +273,14 @@ def _processed(request: GenerationRequest, greeting: Greeting) -> dict[str, Any]
         extra["first"] = half.first_token_ids
     if not extra:
         return {}
-    return {"extra_args": {PROCESSOR: extra}} | ({"top_p": 1.0} if "top_p_min" in extra else {})
+    plain = {"temperature": 1.0, "min_p": 0.0, "top_k": 0, "top_p": 1.0} if "draw" in extra else {}
+    return {"extra_args": {PROCESSOR: extra}} | plain
+
+
+def _draws_otherwise(params: SamplingParams) -> bool:
+    """Than vLLM can."""
+    moves = 0 < params.top_p_min < params.top_p
+    return not params.greedy and (moves or not COLDEST <= params.temperature <= HOTTEST)
 
 
 def _only_where_nothing_else_can_follow(sampling: dict[str, Any], params: SamplingParams) -> None:
@@ -264,9 +293,10 @@ def _only_where_nothing_else_can_follow(sampling: dict[str, Any], params: Sampli
 def _refuse(request: GenerationRequest, greeting: Greeting) -> None:
     """Values that this server can't honour. Raises UnsupportedParameter."""
     params, half = request.sampling, request.handoff
-    if params.temperature > HOTTEST:
+    if params.temperature > HOTTEST and "processor" not in greeting.features:
         raise UnsupportedParameter(
-            f"temperature above {HOTTEST} can't be honoured by the engine {NAME}.", param="temperature"
+            f"temperature above {HOTTEST} can't be honoured by the engine {NAME}, as it was started.",
+            param="temperature",
         )
     if (params.logprobs or 0) >= DEFAULT_MAX_LOGPROBS and "max_logprobs" not in greeting.features:
         raise UnsupportedParameter(
@@ -284,57 +314,3 @@ def _refuse(request: GenerationRequest, greeting: Greeting) -> None:
             f"disaggregated_params can't be honoured by the engine {NAME} but with temperature 0, as it was started.",
             param="disaggregated_params",
         )
-
-
-# -- what it was started with -------------------------------------------------------------------------------------
-
-PREFILL = {"do_remote_decode": True, "do_remote_prefill": False}
-ONE_TOKEN = {"max_tokens": 1, "temperature": 0, "detokenize": False}
-PROBES: dict[str, tuple[dict[str, Any], dict[str, Any], bool]] = {
-    "priority": ({"priority": 1}, {}, True),
-    "max_logprobs": ({}, {"logprobs": DEFAULT_MAX_LOGPROBS + 1}, True),
-    # A tag of a kind that only the other backends know: refused where Lark is taken for what it is.
-    "guidance": (
-        {},
-        {
-            "structured_outputs": {
-                "structural_tag": '{"type": "structural_tag", "format": {"type": "any_text"}}'
-            }
-        },
-        False,
-    ),
-    # Our processor refuses this key, and nobody else reads it.
-    "processor": ({}, {"extra_args": {PROCESSOR: {"probe": True}}}, False),
-    "kv_transfer": ({"kv_transfer_params": PREFILL}, {}, True),
-}
-"""By feature: members of a request, its sampling parameters, and whether a server with the feature accepts it."""
-
-
-async def _has(ask: Ask, model: str, feature: str) -> bool:
-    members, sampling, accepts = PROBES[feature]
-    body = {"model": model, "token_ids": [0], "sampling_params": ONE_TOKEN | sampling} | members
-    answer = await ask("POST", PATH, body)
-    if answer.status in (403, 404):
-        raise EngineFailed(f"{NAME} has no {PATH}: start it with --enable-scale-out.")
-    if answer.status not in (200, 400, 422):
-        raise _unexpected(answer)
-    if feature == "kv_transfer":
-        return isinstance(answer.body, dict) and bool(answer.body.get("kv_transfer_params"))
-    return (answer.status == 200) is accepts
-
-
-def _unexpected(answer: Answer) -> EngineFailed:
-    return EngineFailed(f"{NAME} answered {answer.status}: {message_of(answer.body)[:200]}")
-
-
-def _served(body: Any, wanted: str | None) -> tuple[str, int | None]:
-    """The model's name there and its context length. Raises EngineFailed."""
-    listed = body.get("data") if isinstance(body, dict) else None
-    if not isinstance(listed, list) or not listed:
-        raise EngineFailed(f"{NAME} lists no models: {message_of(body)[:200]}")
-    for one in listed:
-        if wanted is None or one.get("id") == wanted:
-            length = one.get("max_model_len")
-            return str(one["id"]), length if isinstance(length, int) else None
-    names = ", ".join(str(one.get("id")) for one in listed)
-    raise EngineFailed(f"{NAME} doesn't serve {wanted!r}; it serves {names}.")

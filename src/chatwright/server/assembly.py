@@ -158,7 +158,7 @@ def _engine(
 ) -> Engine:
     """Kernels in a process of their own, a script in this one, or another server."""
     if one.engine in WIRE_ENGINES:
-        return remote_engine(one, settings, tokenizer.vocab_size, context)
+        return remote_engine(one, settings, tokenizer, context)
     if kind is not None:
         options = _options(model, kind, one, settings, tokenizer, context)
         if shared is not None:

@@ -165,7 +165,7 @@ class Toy:
     fields = MappingProxyType({"bias": "logit_bias"})
     greeting = Greeting("1.0", "m", 100)
 
-    async def greet(self, ask: Any, model: str | None) -> Greeting:
+    async def greet(self, ask: Any, model: str | None, ends: tuple[int, ...]) -> Greeting:
         answer = await ask("GET", "/greet", None)
         return self.greeting if answer.status == 404 else Greeting(**answer.body)
 
@@ -224,6 +224,7 @@ def running(stub: Stub) -> Callable[..., Any]:
             "url": stub.url,
             "vocab_size": 100,
             "context_length": 100,
+            "eos_token_ids": (2,),
             "patience": 0.0,
             "check_every": 60.0,
         }

@@ -22,10 +22,15 @@ VLLM, SGLANG, TRTLLM = DATA / "vllm-0.32.0", DATA / "sglang-0.5", DATA / "trtllm
 def vllm(stub, says, say):
     """A stub that greets like vLLM with everything it can have, then answers with a recording."""
 
-    def answer(recording: str = "", refused: tuple[str, ...] = ("structured_outputs", "extra_args")):
+    def answer(
+        recording: str = "", refused: tuple[str, ...] = ("structured_outputs", "extra_args"), end: int = 2
+    ):
         def reply(body):
             if body["token_ids"] == [0]:
                 params = body["sampling_params"]
+                if "grammar" in (params.get("structured_outputs") or {}):
+                    choice = {"token_ids": [66, end], "finish_reason": "stop", "stop_reason": end}
+                    return says({"choices": [choice]})
                 if refused and any(params.get(name) for name in refused):
                     return says({"error": {"message": "no"}}, 400)
                 return says(
@@ -77,6 +82,11 @@ async def test_vllm_started_bare_lacks_what_it_lacks(vllm, running, new_request,
         with pytest.raises(UnsupportedParameter) as refusal:
             await collected(engine, new_request(bad_sequences=((5, 6),)))
         assert refusal.value.param == "bad"
+
+
+async def test_vllm_with_another_end_of_sequence_may_not_constrain(vllm, running):
+    async with running(vllm(end=0), context_length=8192) as engine:
+        assert {"response_format", "tools"} <= set(engine.info.unsupported)
 
 
 @pytest.mark.parametrize(

@@ -79,8 +79,10 @@ class Dialect(Protocol):
     def fields(self) -> Mapping[str, str]:
         """The server's names of fields that it may refuse, and ours for them."""
 
-    async def greet(self, ask: Ask, model: str | None) -> Greeting:
-        """Find out what is served, and how. Raises EngineFailed where it isn't what we need."""
+    async def greet(self, ask: Ask, model: str | None, ends: tuple[int, ...]) -> Greeting:
+        """Find out what is served, and how; `ends` are the EOS ids of our side of the model. Raises EngineFailed where it isn't
+        what we need.
+        """
 
     def request(
         self, request: GenerationRequest, greeting: Greeting, handoff: dict[str, Any] | None

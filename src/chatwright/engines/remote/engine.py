@@ -217,7 +217,7 @@ class RemoteEngine:
     async def _greet(self) -> None:
         """Check, and find out what is served. Raises Overloaded where it isn't up, EngineFailed where it isn't ours."""
         await self._check()
-        greeting = await self._dialect.greet(self._ask, self._backend.model)
+        greeting = await self._dialect.greet(self._ask, self._backend.model, self._backend.eos_token_ids)
         wanted, has = self._backend.context_length, greeting.context_length
         if has is not None and has < wanted:
             raise EngineFailed(

@@ -15,10 +15,12 @@ STORED = RESULTS / "scale.json"
 
 def main(names: list[str]) -> None:
     """Run the named studies, all without a name."""
-    stored = json.loads(STORED.read_text()) if STORED.exists() else {"seed": SEED, "studies": {}}
+    stored = (
+        json.loads(STORED.read_text()) if STORED.exists() else {"scenario": "scale", "seed": SEED, "data": {}}
+    )
     for name in names or STUDIES:
         begun = time.perf_counter()
-        stored["studies"][name] = STUDIES[name]()
+        stored["data"][name] = STUDIES[name]()
         print(f"{name}: {time.perf_counter() - begun:.1f} s", flush=True)
     STORED.write_text(json.dumps(stored, indent=1) + "\n")
     publish()

@@ -150,7 +150,7 @@ def text(studies: dict[str, Any], shared: Row | None) -> str:
 
 def publish() -> None:
     """Write the generated part. Raises ValueError where the document lacks the marks."""
-    studies = json.loads((RESULTS / "scale.json").read_text())["studies"]
+    studies = json.loads((RESULTS / "scale.json").read_text())["data"]
     shared = bill.load() if (RESULTS / "scale_shared.json").exists() else None
     whole = DOCUMENT.read_text()
     before, begin, rest = whole.partition(BEGIN)

@@ -157,7 +157,7 @@ def test_parts_of_the_bill_add_up():
 
 
 def test_report_has_every_study_that_is_stored():
-    studies = json.loads((RESULTS / "scale.json").read_text())["studies"]
+    studies = json.loads((RESULTS / "scale.json").read_text())["data"]
     assert studies.keys() == report.SECTIONS.keys() == STUDIES.keys()
     written = report.text(studies, bill.load())
     assert written in report.DOCUMENT.read_text()

@@ -71,6 +71,10 @@ def _routing(rows: list[Row]) -> str:
     return table(("256 replicas, load 0.75", *_TAILS), lines)
 
 
+def _packaged(rows: list[Row]) -> str:
+    return table(("64 replicas, load 0.75", *_TAILS), [(r["router"], *_tails(r)) for r in rows])
+
+
 def _cells(rows: list[Row]) -> str:
     def name(row: Row) -> str:
         number_of = row["replicas"] // row["size"]
@@ -127,6 +131,7 @@ SECTIONS = {
     "loads": ("Tails and cost against load", _loads),
     "large": ("Thousands of replicas", _large),
     "routing": ("Routers, and what they don't know", _routing),
+    "packaged": ("The package's router in one cell", _packaged),
     "cells": ("Cells", _cells),
     "burst": ("A burst: load 0.6, three times as much for ten seconds", _burst),
     "day": ("A wave of ten minutes", _day),

@@ -11,7 +11,9 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from benchmarks.scale.workload import Request
-from chatwright.engines.replicas.routing import HEADROOM, SLACK_REQUESTS
+from chatwright.core.generation import GenerationRequest
+from chatwright.core.sampling import SamplingParams
+from chatwright.engines.replicas.routing import HEADROOM, SLACK_REQUESTS, CacheAwareRouter, Load
 
 _MASK = (1 << 64) - 1
 
@@ -87,6 +89,20 @@ class BoundedOwner:
                 best = place
             seen += 1
         return best
+
+
+class Packaged:
+    """The package's own router, asked by affinity: a conversation for each key. Exact, and linear in the replicas."""
+
+    def __init__(self) -> None:
+        self._router = CacheAwareRouter()
+        self._sampling = SamplingParams(max_tokens=1, seed=0)
+
+    def choose(self, request: Request, loads: Sequence[int], count: int, total: int) -> int:
+        """See `Router.choose`. All prompts count as equally long."""
+        asked = GenerationRequest("", (), self._sampling, reservation=1, affinity=str(request.key))
+        weighed = {str(place): Load(load, 320 * load) for place, load in enumerate(loads[:count])}
+        return int(self._router.choose(asked, weighed))
 
 
 class Cells:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from benchmarks.scale.profile import Profile, measured, predicted_tokens_per_s, published
-from benchmarks.scale.routers import BoundedOwner, Cells, LeastLoaded, Random, Router, TwoChoices
+from benchmarks.scale.routers import BoundedOwner, Cells, LeastLoaded, Packaged, Random, Router, TwoChoices
 from benchmarks.scale.scaling import Autoscaler, Forecaster
 from benchmarks.scale.simulation import Outcome, Views, simulate
 from benchmarks.scale.workload import Lengths, Workload, bursty, constant, diurnal
@@ -105,6 +105,17 @@ def routing() -> list[Row]:
     return rows
 
 
+def packaged() -> list[Row]:
+    """One cell of 64 under the package's own router, and under the simulator's fast form of it."""
+    profile, replicas, rows = measured(), 64, []
+    routers: dict[str, Router] = {"the package's router": Packaged(), "its fast form": BoundedOwner(replicas)}
+    for name, router in routers.items():
+        workload = _steady(profile, LENGTHS, replicas, 0.75, 20.0)
+        outcome = simulate(profile, workload, router, replicas, seed=SEED, warm=WARM)
+        rows.append(_row(outcome, 6.0, router=name))
+    return rows
+
+
 def cells() -> list[Row]:
     """One fleet of 512 cut into cells, with and without spreading the hundred hottest keys."""
     profile, replicas, rows = measured(), 512, []
@@ -158,6 +169,7 @@ STUDIES: dict[str, Callable[[], Any]] = {
     "loads": loads,
     "large": large,
     "routing": routing,
+    "packaged": packaged,
     "cells": cells,
     "burst": burst,
     "day": day,

@@ -219,6 +219,12 @@ def backend(request: pytest.FixtureRequest) -> Iterator[str | None]:
 
 
 @pytest.fixture(scope="session")
+def refuses(backend: str | None) -> bool:
+    """Whether the engine under test may refuse a field by name."""
+    return backend is not None
+
+
+@pytest.fixture(scope="session")
 def live(new_home: Callable[[], Path], backend: str | None) -> Iterator[Live]:
     """The server most tests talk to, on the default engine or the one that is under test."""
     env = {"CHATWRIGHT_API_KEYS": f"another,{KEY}"}

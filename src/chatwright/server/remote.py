@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import MappingProxyType
 
 from chatwright.config import ConfigError, Settings
@@ -11,6 +11,8 @@ from chatwright.engines.remote.backend import Backend
 from chatwright.engines.remote.contexts import Contexts
 from chatwright.engines.remote.dialect import Dialect
 from chatwright.engines.remote.engine import RemoteEngine
+from chatwright.engines.replicas.contexts import Contexts as Shared
+from chatwright.engines.replicas.pools import PooledEngine
 from chatwright.engines.replicas.replica_set import ReplicaSet
 from chatwright.engines.sglang import Sglang
 from chatwright.engines.trtllm import Trtllm
@@ -28,24 +30,40 @@ PATIENCE_ALONE, PATIENCE_TOGETHER = 600.0, 10.0
 def remote_engine(
     one: ModelSettings, settings: Settings, tokenizer: Tokenizer, context_length: int
 ) -> Engine:
-    """One server's engine, or all of them as one. Nothing is asked of them yet. Raises ConfigError."""
+    """One server's engine, or all of them as one: equals, or pools for the two halves of a request. Nothing is asked of them
+    yet. Raises ConfigError.
+    """
     assert one.engine is not None
-    if any(backend.pool is not None for backend in one.backends):
-        raise ConfigError(
-            "models: backends: pool: prefill and decode pools aren't there for other servers' engines"
-        )
-    urls = [str(backend.url) for backend in one.backends]
-    if len(set(urls)) < len(urls):
-        raise ConfigError("models: backends: two have the same url")
+    pools = _pools(one.backends)
     dialect = DIALECTS[one.engine]()
-    contexts = Contexts() if settings.disaggregation else None
-    patience = PATIENCE_ALONE if len(urls) == 1 else PATIENCE_TOGETHER
+    contexts = Contexts() if settings.disaggregation or pools else None
+    patience = PATIENCE_ALONE if len(one.backends) == 1 else PATIENCE_TOGETHER
+    engines: dict[str, Engine] = {
+        str(told.url): RemoteEngine(dialect, _backend(told, tokenizer, context_length, patience), contexts)
+        for told in one.backends
+    }
+    if len(engines) < len(one.backends):
+        raise ConfigError("models: backends: two have the same url")
+    if pools and contexts is not None:
+        prefill, decode = ({url: engines[url] for url in pools[pool]} for pool in ("prefill", "decode"))
+        return PooledEngine(prefill, decode, contexts, serves_contexts=settings.disaggregation)
+    if len(engines) == 1:
+        return next(iter(engines.values()))
+    return ReplicaSet(engines, contexts=Shared(contexts) if contexts is not None else None)
 
-    def engine(backend: BackendSettings) -> RemoteEngine:
-        return RemoteEngine(dialect, _backend(backend, tokenizer, context_length, patience), contexts)
 
-    engines: dict[str, Engine] = {str(backend.url): engine(backend) for backend in one.backends}
-    return next(iter(engines.values())) if len(engines) == 1 else ReplicaSet(engines)
+def _pools(backends: Sequence[BackendSettings]) -> dict[str, list[str]]:
+    """URLs by pool; empty where none has one. Raises ConfigError."""
+    found: dict[str, list[str]] = {}
+    for told in backends:
+        found.setdefault(told.pool or "", []).append(str(told.url))
+    if found.keys() == {""}:
+        return {}
+    if found.keys() != {"prefill", "decode"}:
+        raise ConfigError(
+            'models: backends: pool: give each one "prefill" or "decode", and at least one of both'
+        )
+    return found
 
 
 def _backend(told: BackendSettings, tokenizer: Tokenizer, context_length: int, patience: float) -> Backend:

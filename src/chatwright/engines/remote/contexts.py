@@ -26,6 +26,13 @@ class Contexts:
         while self._kept and (len(self._kept) > MOST or next(iter(self._kept.values()))[0] < self._clock()):
             self._kept.popitem(last=False)
 
+    async def carry(self, context_id: int, source: str, target: str) -> None:
+        """Nothing to do: servers fetch KV blocks from each other, by what is kept here (`replicas.contexts.Carrier`)."""
+
+    async def discard(self, context_id: int) -> None:
+        """Nobody will ask for it again."""
+        self._kept.pop(context_id, None)
+
     def take(self, context_id: int) -> dict[str, Any]:
         """Give it out, once. Raises ContextNotFound."""
         until, handoff = self._kept.pop(context_id, (0.0, {}))

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -80,7 +81,7 @@ ENVIRONMENT = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_SERVE_DIRECT_INGRESS_MIN_DRA
 class Heard:
     """What a client got of one stream."""
 
-    id: str = ""
+    id: str
     status: int = 0
     text: str = ""
     tokens: int = 0
@@ -152,9 +153,10 @@ class Site:
             "stream": True,
             "stream_options": {"include_usage": True, "continuous_usage_stats": True},
         } | members
-        heard = Heard()
+        heard = Heard(uuid.uuid4().hex)
         self.heard.append(heard)
-        async with client.stream("POST", "/v1/chat/completions", json=body) as answer:
+        headers = {"x-request-id": heard.id}
+        async with client.stream("POST", "/v1/chat/completions", json=body, headers=headers) as answer:
             heard.status = answer.status_code
             async for line in answer.aiter_lines():
                 if not line.startswith("data: "):
@@ -171,7 +173,6 @@ class Site:
         if "error" in event:
             heard.error = event["error"]
             return
-        heard.id = event["id"]
         for choice in event["choices"]:
             heard.text += choice["delta"].get("content") or ""
             heard.finish = choice["finish_reason"] or heard.finish

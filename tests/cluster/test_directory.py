@@ -6,11 +6,11 @@ import asyncio
 
 import pytest
 
-from chatwright.cluster.directory import Directory
+from chatwright.cluster.directory import Directory, Place
 from chatwright.engines.process.tcp import TcpAddress
 
-HERE = TcpAddress("10.0.0.1", 1, b"a")
-THERE = TcpAddress("10.0.0.2", 2, b"b")
+HERE = Place(TcpAddress("10.0.0.1", 1, b"a"), "n1")
+THERE = Place(TcpAddress("10.0.0.2", 2, b"b"), "n2")
 
 
 class Clock:

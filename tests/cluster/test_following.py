@@ -9,36 +9,42 @@ import signal
 import pytest
 from tests.engines.process.conftest import collect, options, request
 
+from chatwright.cluster.contexts import ClusterContexts, ContextFiles
 from chatwright.cluster.directory import Directory
-from chatwright.cluster.following import FollowingEngine
+from chatwright.cluster.following import FollowingEngine, FollowingPools, MemberNodes
 from chatwright.cluster.replica import ListeningEngines, Replica
-from chatwright.core.errors import EngineFailed, Overloaded
+from chatwright.core.errors import ContextNotFound, EngineFailed, Overloaded
+from chatwright.core.generation import Handoff
+from chatwright.engines.replicas.pools import PooledEngine
+from chatwright.engines.replicas.replica_set import ReplicaSet
 from chatwright.model_config import ModelSettings
 
 ONE = ModelSettings(model="m")
 
 
 class Cluster:
-    """Replicas of one model by name, and an engine that follows them."""
+    """Replicas by name, and an engine that follows those of one model."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder) -> None:
         self.directory = Directory()
+        self.folder = str(folder)
         self.replicas: dict[str, Replica] = {}
         self.engines = {}
         self.api = FollowingEngine("m", self.directory.watch)
 
-    async def add(self, name: str, **numbers: float) -> None:
-        sources = ListeningEngines("127.0.0.1", {})
-        engine = self.engines[name] = sources.engine(options(**({"step_seconds": 0.01} | numbers)), ONE)
-        ((listener, address),) = sources.made
+    async def add(self, name: str, key: str = "m", node: str = "n1", **numbers: float) -> None:
+        sources = ListeningEngines("127.0.0.1", node, {"handoff_folder": f"{self.folder}/{node}"})
+        born = options(**({"step_seconds": 0.01} | numbers))
+        engine = self.engines[name] = sources.engine(born, ONE)
+        ((listener, place),) = sources.made
 
         async def write(where):
-            await self.directory.register("m", name, where)
+            await self.directory.register(key, name, where)
 
         async def strike():
-            await self.directory.withdraw("m", name)
+            await self.directory.withdraw(key, name)
 
-        self.replicas[name] = Replica(engine, listener, address, write, strike)
+        self.replicas[name] = Replica(engine, listener, place, write, strike)
         await self.replicas[name].start()
 
     async def until(self, count: int) -> None:
@@ -53,8 +59,8 @@ class Cluster:
 
 
 @pytest.fixture
-async def cluster():
-    cluster = Cluster()
+async def cluster(tmp_path):
+    cluster = Cluster(tmp_path)
     yield cluster
     await cluster.end()
 
@@ -139,7 +145,7 @@ async def test_requests_without_a_token_outlive_their_replica_others_hear_of_it(
     assert first
 
 
-async def test_a_directory_that_is_away_changes_nothing():
+async def test_a_directory_that_is_away_changes_nothing(tmp_path):
     trouble = asyncio.Event()
     asked = asyncio.Event()
     directory = Directory()
@@ -150,7 +156,7 @@ async def test_a_directory_that_is_away_changes_nothing():
             raise ConnectionError("no directory")
         return await directory.watch(version, 0.01)
 
-    cluster = Cluster()
+    cluster = Cluster(tmp_path)
     cluster.directory, cluster.api = directory, FollowingEngine("m", watch)
     await cluster.add("a")
     await cluster.api.start()
@@ -180,3 +186,91 @@ async def test_an_api_that_waits_for_its_first_replica_can_be_ended(cluster):
     starting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await starting
+
+
+class FolderNodes:
+    """`Nodes` without Ray: the files of each node, and what was moved."""
+
+    def __init__(self, folder) -> None:
+        self.folder = folder
+        self.moves: list[tuple[str, str]] = []
+
+    def at(self, node):
+        return ContextFiles(str(self.folder / node))
+
+    async def move(self, context_id, source, target):
+        self.moves.append((source, target))
+        self.at(target).take(context_id, self.at(source).export(context_id))
+
+    async def holds(self, context_id, node):
+        return self.at(node).holds(context_id)
+
+    async def discard(self, context_id, node):
+        self.at(node).discard(context_id)
+
+
+@pytest.fixture
+async def pools(cluster, tmp_path):
+    """An API over a prefill pool on one node and a decode pool on another."""
+    nodes = MemberNodes()
+    moved = FolderNodes(tmp_path)
+    contexts = ClusterContexts(moved, nodes.of, nodes.all)
+    api = cluster.api = FollowingPools("m", cluster.directory.watch, PooledEngine({}, {}, contexts), nodes)
+    await cluster.add("p", "m/prefill", "n1")
+    await cluster.add("d", "m/decode", "n2")
+    await api.start()
+    return cluster, moved
+
+
+async def test_pools_carry_contexts_from_node_to_node_and_leave_none_behind(pools, tmp_path):
+    cluster, nodes = pools
+    alone = await collect(cluster.engines["d"], request("alone", 40))
+    answers = await asyncio.gather(*(collect(cluster.api, request(f"r{i}", 40)) for i in range(6)))
+    assert answers == [alone] * 6
+    assert nodes.moves == [("n1", "n2")] * 6
+    assert (await cluster.engines["p"].stats()).generated_tokens == 6
+    assert list(tmp_path.glob("*/*.kv")) == []
+    assert cluster.api.ready
+    assert cluster.api.info == cluster.engines["p"].info
+
+
+async def test_halves_of_two_api_processes_find_each_other(cluster, tmp_path):
+    moved = FolderNodes(tmp_path)
+    await cluster.add("a", node="n1")
+    apis = []
+    for _ in range(2):
+        nodes = MemberNodes()
+        contexts = ClusterContexts(moved, nodes.of, nodes.all)
+        apis.append(FollowingEngine("m", cluster.directory.watch, ReplicaSet(contexts=contexts), nodes))
+        await apis[-1].start()
+    first = await collect(apis[0], request("c", 1, handoff=Handoff("context", 7)))
+    await cluster.add("b", node="n2")
+    async with asyncio.timeout(30):
+        while len(apis[1].members) < 2:
+            await asyncio.sleep(0)
+    await cluster.replicas.pop("a").drain(60)
+    whole = await collect(apis[1], request("whole", 9))
+    rest_of_it = await collect(apis[1], request("c", 9, handoff=Handoff("continuation", 7, tuple(first))))
+    assert first + rest_of_it == whole
+    assert moved.moves == [("n1", "n2")]
+    with pytest.raises(ContextNotFound):
+        await collect(apis[1], request("n", 9, handoff=Handoff("continuation", 8, tuple(first))))
+    for api in apis:
+        await api.close()
+
+
+def test_contexts_of_nodes_of_the_past_are_swept(tmp_path):
+    old, fresh = tmp_path / "gone" / "1.kv", tmp_path / "gone" / "2.kv"
+    old.parent.mkdir()
+    old.write_bytes(b"x")
+    fresh.write_bytes(b"x")
+    os.utime(old, (1, 1))
+    files = ContextFiles(str(tmp_path / "new"))
+    assert not old.exists()
+    assert fresh.exists()
+    files.take(5, b"kv")
+    assert files.export(5) == b"kv"
+    files.discard(5)
+    files.discard(5)
+    with pytest.raises(ContextNotFound):
+        files.export(5)

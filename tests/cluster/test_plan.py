@@ -81,9 +81,26 @@ def test_home_crosses_only_where_it_was_given(tmp_path, monkeypatch):
     [
         ({"model": "m"}, {"memory_gib": 4}, 1, "memory_gib"),
         ({"model": "m", "replicas": 2}, {}, 1, "min_replicas"),
+        ({"model": "m", "pools": {}, "ray": {"min_replicas": 2}}, {}, 1, "pools"),
         ({"model": "m", "limits": {"requests_per_minute": 5}}, {}, 2, "redis_url"),
     ],
 )
 def test_what_a_cluster_cannot_honour_is_refused(models, more, replicas, said):
     with pytest.raises(ConfigError, match=said):
         cluster_settings(settings(models, **more), replicas)
+
+
+def test_a_model_with_pools_is_two_sets_of_replicas():
+    first, second = planned({"model": "m", "pools": {"prefill": 1, "decode": 3}})
+    assert (first.least, first.most, second.least, second.most) == (1, 1, 3, 3)
+    assert first.key == first.key.removesuffix("/prefill") + "/prefill"
+    assert second.key == second.key.removesuffix("/decode") + "/decode"
+    assert first.app != second.app
+
+
+def test_a_model_without_a_maximum_does_not_scale():
+    (fixed,), (scaled,) = (
+        planned({"model": "m", "ray": {"min_replicas": 2} | more}) for more in ({}, {"max_replicas": 5})
+    )
+    assert (fixed.least, fixed.most) == (2, 2)
+    assert (scaled.least, scaled.most) == (2, 5)

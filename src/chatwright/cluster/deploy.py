@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import time
@@ -14,13 +13,8 @@ import ray
 from ray import serve
 
 from chatwright.accounts.keys import Keys
-from chatwright.cluster.deployments import (
-    NAMESPACE,
-    api_application,
-    directory_name,
-    model_application,
-    start_directory,
-)
+from chatwright.cluster.actors import NAMESPACE, end_actors, start_directory
+from chatwright.cluster.deployments import api_application, model_application
 from chatwright.cluster.plan import PlannedModel, cluster_settings, planned_models
 from chatwright.config import ConfigError, Settings
 from chatwright.core.errors import EngineFailed
@@ -90,8 +84,7 @@ def take_down(target: Target) -> bool:
     apps = _applications(target.name)
     for app in sorted(apps):  # the API comes first: "-api" < "-model-"
         serve.delete(app, _blocking=True)
-    with contextlib.suppress(ValueError):  # there may be none
-        ray.kill(ray.get_actor(directory_name(target.name), namespace=NAMESPACE))
+    end_actors(target.name)
     if apps and not serve.status().applications:
         serve.shutdown()
     return bool(apps)

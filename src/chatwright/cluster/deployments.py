@@ -12,15 +12,18 @@ import ray
 from ray import serve
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from chatwright.cluster.directory import Directory, Reading
-from chatwright.cluster.following import FollowingEngine, Watch
+from chatwright.cluster.actors import ObjectStoreNodes, find_directory, start_context_files
+from chatwright.cluster.contexts import ClusterContexts
+from chatwright.cluster.directory import Place, Reading
+from chatwright.cluster.following import FollowingEngine, FollowingPools, MemberNodes
 from chatwright.cluster.plan import PlannedModel, model_key
 from chatwright.cluster.replica import ListeningEngines, Replica
 from chatwright.cluster.scaling import LoadPolicy, reported
 from chatwright.config import Settings
 from chatwright.core.engine import Engine
 from chatwright.engines.process.options import EngineOptions
-from chatwright.engines.process.tcp import TcpAddress
+from chatwright.engines.replicas.pools import PooledEngine
+from chatwright.engines.replicas.replica_set import ReplicaSet
 from chatwright.model_config import ModelSettings
 from chatwright.models.progress import Silent
 from chatwright.server.app import Server, assemble
@@ -29,40 +32,12 @@ from chatwright.telemetry.logs import set_up_logs
 
 log = logging.getLogger("chatwright.cluster")
 
-NAMESPACE = "chatwright"
-HEAD_NODE = {"node:__internal_head__": 0.001}
-"""A share of the head node, which is lost only with the whole cluster."""
 LOADING_SECONDS = 60.0
 """How long a new API replica waits for its models before it takes requests for those it has."""
 GRACE_SECONDS = 10.0
 """How much longer than `shutdown_seconds` Serve lets a replica live once it is to end."""
 UNHEALTHY_CHECKS = 6
 """Health checks in a row without an engine after which Serve replaces a replica; one that died is back before that."""
-
-
-def directory_name(name: str) -> str:
-    """Of the actor that keeps the directory of this deployment."""
-    return f"{name}-directory"
-
-
-def start_directory(name: str) -> Any:
-    """The directory's actor, started if it isn't there; it outlives whoever starts it."""
-    actor = ray.remote(Directory).options(
-        name=directory_name(name),
-        namespace=NAMESPACE,
-        lifetime="detached",
-        get_if_exists=True,
-        max_restarts=-1,
-        max_concurrency=10_000,
-        num_cpus=0,
-        resources=HEAD_NODE,
-    )
-    return actor.remote()
-
-
-def find_directory(name: str) -> Any:
-    """Its handle. Raises ValueError where there is none."""
-    return ray.get_actor(directory_name(name), namespace=NAMESPACE)
 
 
 class ModelReplica:
@@ -74,24 +49,25 @@ class ModelReplica:
         set_up_logs(settings.log_level, settings.log_format)
         self._drain_seconds = settings.shutdown_seconds
         self._bad_checks = 0
-        sources = ListeningEngines(ray.util.get_node_ip_address(), overrides)
+        node = ray.get_runtime_context().get_node_id()
+        sources = ListeningEngines(ray.util.get_node_ip_address(), node, overrides)
         make = partial(served_model, planned.settings, settings, None, Silent(), shared=sources)
         model = await asyncio.to_thread(make)
-        ((listener, address),) = sources.made
+        ((listener, place),) = sources.made
+        if sources.context_folder is not None:
+            self._contexts = start_context_files(name, node, sources.context_folder)
         directory = find_directory(name)
         replica = serve.get_replica_context().replica_id.unique_id
 
-        async def write(where: TcpAddress) -> None:
+        async def write(where: Place) -> None:
             await directory.register.remote(planned.key, replica, where)
 
         async def strike() -> None:
             await directory.withdraw.remote(planned.key, replica)
 
-        self._replica = Replica(model.engine, listener, address, write, strike)
+        self._replica = Replica(model.engine, listener, place, write, strike)
         await self._replica.start()
-        log.info(
-            "replica %s of %s listens on %s:%d", replica, planned.settings.model, address.host, address.port
-        )
+        log.info("replica %s of %s listens at %s", replica, planned.settings.model, place.address)
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
         """Serve collects these for `LoadPolicy`."""
@@ -113,12 +89,22 @@ class RemoteEngines:
 
     folder = None
 
-    def __init__(self, watch: Watch) -> None:
-        self._watch = watch
+    def __init__(self, name: str) -> None:
+        self._directory = find_directory(name)
+        self._contexts = ObjectStoreNodes(name)
 
     def engine(self, options: EngineOptions, one: ModelSettings) -> Engine:
         """See `EngineSource.engine`."""
-        return FollowingEngine(model_key(one), self._watch)
+        key, nodes = model_key(one), MemberNodes()
+        contexts = ClusterContexts(self._contexts, nodes.of, nodes.all)
+        if one.pools is None:
+            return FollowingEngine(key, self._watch, ReplicaSet(contexts=contexts), nodes)
+        pools = PooledEngine({}, {}, contexts, serves_contexts=options.handoff_requests)
+        return FollowingPools(key, self._watch, pools, nodes)
+
+    async def _watch(self, version: int, seconds: float) -> Reading:
+        reading: Reading = await self._directory.watch.remote(version, seconds)
+        return reading
 
 
 class ApiReplica:
@@ -132,13 +118,7 @@ class ApiReplica:
     def __serve_build_asgi_app__(self) -> ASGIApp:
         """Serve calls this in the replica, then runs the application's lifespan."""
         set_up_logs(self._settings.log_level, self._settings.log_format)
-        directory = find_directory(self._name)
-
-        async def watch(version: int, seconds: float) -> Reading:
-            reading: Reading = await directory.watch.remote(version, seconds)
-            return reading
-
-        server = assemble(self._settings, shared=RemoteEngines(watch), pepper=self._pepper)
+        server = assemble(self._settings, shared=RemoteEngines(self._name), pepper=self._pepper)
         return AfterLoading(server)
 
 
@@ -174,12 +154,8 @@ def model_application(
         actor["resources"] = wanted.resources
     if wanted.labels:
         actor["label_selector"] = wanted.labels
-    most = wanted.max_replicas or wanted.min_replicas
-    scaling = (
-        {"num_replicas": wanted.min_replicas}
-        if most == wanted.min_replicas
-        else {"autoscaling_config": _scaling(planned)}
-    )
+    fixed = planned.most == planned.least
+    scaling = {"num_replicas": planned.least} if fixed else {"autoscaling_config": _scaling(planned)}
     deployment = serve.deployment(ModelReplica).options(
         name="replica",
         ray_actor_options=actor,
@@ -194,13 +170,13 @@ def _scaling(planned: PlannedModel) -> dict[str, Any]:
     wanted = planned.settings.ray
     targets = {"target_requests": wanted.target_requests, "target_kv_use": wanted.target_kv_use}
     return {
-        "min_replicas": wanted.min_replicas,
-        "max_replicas": wanted.max_replicas,
-        "initial_replicas": wanted.min_replicas,
-        "metrics_interval_s": 2,
-        "look_back_period_s": 10,
-        "upscale_delay_s": 5,
-        "downscale_delay_s": 120,
+        "min_replicas": planned.least,
+        "max_replicas": planned.most,
+        "initial_replicas": planned.least,
+        "metrics_interval_s": 1,
+        "look_back_period_s": 5,
+        "upscale_delay_s": wanted.upscale_seconds,
+        "downscale_delay_s": wanted.downscale_seconds,
         "policy": {"policy_function": LoadPolicy, "policy_kwargs": targets},
     }
 

@@ -14,8 +14,16 @@ from chatwright.engines.process.tcp import TcpAddress
 LEASE_SECONDS = 10.0
 """How long an entry holds that nobody renews."""
 
-Members = dict[str, dict[str, TcpAddress]]
-"""Addresses by model key and replica name."""
+
+class Place(msgspec.Struct, frozen=True):
+    """Where a replica is: how to attach to it, and on which node of the cluster."""
+
+    address: TcpAddress
+    node: str
+
+
+Members = dict[str, dict[str, Place]]
+"""Places by model key and replica name."""
 
 
 class Reading(msgspec.Struct, frozen=True):
@@ -36,17 +44,17 @@ class Directory:
     ) -> None:
         self._lease_seconds = lease_seconds
         self._clock = clock
-        self._entries: dict[tuple[str, str], tuple[TcpAddress, float]] = {}
+        self._entries: dict[tuple[str, str], tuple[Place, float]] = {}
         self._version = (
             time.time_ns()
         )  # a directory that was started again has other versions than the one before
         self._changed = asyncio.Event()
 
-    async def register(self, key: str, name: str, address: TcpAddress) -> None:
+    async def register(self, key: str, name: str, place: Place) -> None:
         """Write a replica of this model down, or renew its lease."""
         old = self._entries.get((key, name))
-        self._entries[key, name] = (address, self._clock() + self._lease_seconds)
-        if old is None or old[0] != address:
+        self._entries[key, name] = (place, self._clock() + self._lease_seconds)
+        if old is None or old[0] != place:
             self._change()
 
     async def withdraw(self, key: str, name: str) -> None:
@@ -63,8 +71,8 @@ class Directory:
                 await asyncio.wait_for(self._changed.wait(), min(left, self._lease_seconds / 4))
             self._forget()
         members: Members = {}
-        for (key, name), (address, _) in self._entries.items():
-            members.setdefault(key, {})[name] = address
+        for (key, name), (place, _) in self._entries.items():
+            members.setdefault(key, {})[name] = place
         return Reading(self._version, members)
 
     def _forget(self) -> None:

@@ -6,12 +6,13 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 
-from chatwright.cluster.directory import Reading
+from chatwright.cluster.directory import Place, Reading
+from chatwright.cluster.plan import pool_key
 from chatwright.core.engine import EngineInfo, EngineStats
 from chatwright.core.errors import EngineFailed
 from chatwright.core.generation import GenerationRequest, TokenChunk
 from chatwright.engines.process.client import ProcessEngine
-from chatwright.engines.process.tcp import TcpAddress
+from chatwright.engines.replicas.pools import PooledEngine
 from chatwright.engines.replicas.replica_set import ReplicaSet
 
 log = logging.getLogger("chatwright.cluster")
@@ -25,11 +26,27 @@ Watch = Callable[[int, float], Awaitable[Reading]]
 """`Directory.watch` of this cluster."""
 
 
+class MemberNodes(dict[str, str]):
+    """The node of each member there has been; contexts stay on a node when a member leaves it."""
+
+    def of(self, member: str) -> str:
+        """Raises KeyError where there was no such member."""
+        return self[member]
+
+    def all(self) -> frozenset[str]:
+        """Every node that there has been a member on."""
+        return frozenset(self.values())
+
+
 class FollowingEngine:
     """An `Engine` over the replicas of the model called `key`, wherever they are; `start` returns once there is one."""
 
-    def __init__(self, key: str, watch: Watch, replicas: ReplicaSet | None = None) -> None:
+    def __init__(
+        self, key: str, watch: Watch, replicas: ReplicaSet | None = None, nodes: MemberNodes | None = None
+    ) -> None:
+        """`nodes` is told where each member is."""
         self._key = key
+        self._nodes = MemberNodes() if nodes is None else nodes
         self._watch = watch
         self._replicas = replicas or ReplicaSet()
         self._following: asyncio.Task[None] | None = None
@@ -100,9 +117,9 @@ class FollowingEngine:
                 version = reading.version
                 self._apply(reading.members.get(self._key, {}))
 
-    def _apply(self, named: Mapping[str, TcpAddress]) -> None:
+    def _apply(self, named: Mapping[str, Place]) -> None:
         """Take in who is new, let go who is no longer named. A replica at another address is another one."""
-        wanted = {f"{name}@{at.host}:{at.port}": at for name, at in named.items()}
+        wanted = {f"{name}@{at.address.host}:{at.address.port}": at for name, at in named.items()}
         for member in self._joining.keys() - wanted.keys():
             task = asyncio.create_task(self._leave(member, self._joining.pop(member)))
             self._leaving.add(task)
@@ -110,9 +127,10 @@ class FollowingEngine:
         for member in wanted.keys() - self._joining.keys():
             self._joining[member] = asyncio.create_task(self._join(member, wanted[member]))
 
-    async def _join(self, member: str, address: TcpAddress) -> None:
+    async def _join(self, member: str, place: Place) -> None:
         """Attach; a replica that can't stand for the others is left out, and said so."""
-        engine = ProcessEngine(None, attach_to=address, silence_seconds=SILENCE_SECONDS)
+        self._nodes[member] = place.node
+        engine = ProcessEngine(None, attach_to=place.address, silence_seconds=SILENCE_SECONDS)
         try:
             await self._replicas.add(member, engine)
         except EngineFailed as error:
@@ -128,3 +146,52 @@ class FollowingEngine:
         if member in self._replicas.members:
             log.info("replica %s leaves", member)
             await self._replicas.remove(member)
+
+
+class FollowingPools:
+    """An `Engine` whose requests are prefilled by some replicas and decoded by others, wherever they are."""
+
+    def __init__(self, key: str, watch: Watch, pools: PooledEngine, nodes: MemberNodes) -> None:
+        """`pools` has no members yet; the replicas of both keys (`pool_key`) join it."""
+        self._pools = pools
+        self._halves = (
+            FollowingEngine(pool_key(key, "prefill"), watch, pools.prefill, nodes),
+            FollowingEngine(pool_key(key, "decode"), watch, pools.decode, nodes),
+        )
+
+    @property
+    def info(self) -> EngineInfo:
+        """Of both pools."""
+        return self._pools.info
+
+    @property
+    def ready(self) -> bool:
+        """Whether both halves can be served."""
+        return self._pools.ready
+
+    @property
+    def active(self) -> int:
+        """Requests of this process, in whichever half."""
+        return self._pools.active
+
+    async def start(self) -> None:
+        """Wait for the first replica of each pool. Raises EngineFailed where one can't read what the other computes."""
+        try:
+            await asyncio.gather(*(half.start() for half in self._halves))
+            if len({half.info.fingerprint for half in self._halves}) > 1:
+                raise EngineFailed("The replicas of the two pools are of different builds.")
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """Hang up on all of them."""
+        await asyncio.gather(*(half.close() for half in self._halves))
+
+    def generate(self, request: GenerationRequest) -> AsyncGenerator[TokenChunk]:
+        """See `Engine.generate`."""
+        return self._pools.generate(request)
+
+    async def stats(self) -> EngineStats:
+        """The sum of all replicas'."""
+        return await self._pools.stats()

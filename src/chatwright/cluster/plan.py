@@ -23,13 +23,15 @@ _ENGINE_SETTINGS = (
 
 
 class PlannedModel(msgspec.Struct, frozen=True):
-    """A model that gets replicas of its own. `key` is what they are found under, `app` the Serve application they are:
-    another one as soon as anything about them is another.
+    """Replicas of a model, or of one of its pools. `key` is what they are found under, `app` the Serve application they are:
+    another one as soon as anything about them is another. There are `least` to `most` of them.
     """
 
     settings: ModelSettings
     key: str
     app: str
+    least: int
+    most: int
 
 
 def cluster_settings(settings: Settings, api_replicas: int) -> Settings:
@@ -45,6 +47,8 @@ def cluster_settings(settings: Settings, api_replicas: int) -> Settings:
             raise ConfigError(
                 f"models: {one.model}: replicas is for one machine; set min_replicas in [models.ray]"
             )
+        if one.pools is not None and {"min_replicas", "max_replicas"} & one.ray.model_fields_set:
+            raise ConfigError(f"models: {one.model}: with pools, their numbers are those of [models.pools]")
     if api_replicas > 1 and settings.redis_url is None and any(one.limits.given for one in settings.models):
         raise ConfigError(
             f"models have limits and there are {api_replicas} API replicas: set redis_url, where they can keep them"
@@ -57,7 +61,12 @@ def cluster_settings(settings: Settings, api_replicas: int) -> Settings:
 
 def planned_models(settings: Settings, name: str, overrides: dict[str, object]) -> list[PlannedModel]:
     """The models that run on nodes of the cluster: all but those of other servers and given answers."""
-    return [_planned(one, settings, name, overrides) for one in settings.models if has_replicas(one)]
+    return [
+        _planned(one, pool, settings, name, overrides)
+        for one in settings.models
+        if has_replicas(one)
+        for pool in ((None,) if one.pools is None else ("prefill", "decode"))
+    ]
 
 
 def has_replicas(one: ModelSettings) -> bool:
@@ -70,7 +79,14 @@ def model_key(one: ModelSettings) -> str:
     return _digest(one.model_dump_json(exclude=_SAME_TOKENS))
 
 
-def _planned(one: ModelSettings, settings: Settings, name: str, overrides: dict[str, object]) -> PlannedModel:
+def pool_key(key: str, pool: str | None) -> str:
+    """What the replicas of a model's pool are found under."""
+    return key if pool is None else f"{key}/{pool}"
+
+
+def _planned(
+    one: ModelSettings, pool: str | None, settings: Settings, name: str, overrides: dict[str, object]
+) -> PlannedModel:
     everything = [
         one.model_dump_json(exclude={"aliases", "price", "limits"}),
         settings.model_dump_json(include=set(_ENGINE_SETTINGS)),
@@ -78,7 +94,12 @@ def _planned(one: ModelSettings, settings: Settings, name: str, overrides: dict[
         repr(sorted(overrides.items())),
     ]
     slug = re.sub(r"[^a-z0-9]+", "-", Path(one.model).name.lower()).strip("-")
-    return PlannedModel(one, model_key(one), f"{name}-model-{slug}-{_digest(*everything)}")
+    app = "-".join(filter(None, (name, "model", slug, pool, _digest(*everything))))
+    if one.pools is not None and pool is not None:
+        least = most = one.pools.prefill if pool == "prefill" else one.pools.decode
+    else:
+        least, most = one.ray.min_replicas, one.ray.max_replicas or one.ray.min_replicas
+    return PlannedModel(one, pool_key(model_key(one), pool), app, least, most)
 
 
 def _digest(*texts: str) -> str:

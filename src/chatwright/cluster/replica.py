@@ -6,10 +6,11 @@ import asyncio
 import logging
 import socket
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import msgspec
 
-from chatwright.cluster.directory import LEASE_SECONDS
+from chatwright.cluster.directory import LEASE_SECONDS, Place
 from chatwright.core.engine import Engine, EngineStats
 from chatwright.engines.process.client import ProcessEngine
 from chatwright.engines.process.options import EngineOptions
@@ -19,7 +20,7 @@ from chatwright.server.fleet import until_idle
 
 log = logging.getLogger("chatwright.cluster")
 
-Write = Callable[[TcpAddress], Awaitable[None]]
+Write = Callable[[Place], Awaitable[None]]
 """Puts this replica into the directory, or renews its lease."""
 Strike = Callable[[], Awaitable[None]]
 """Takes it out."""
@@ -30,30 +31,39 @@ class ListeningEngines:
 
     folder = None
 
-    def __init__(self, host: str, overrides: dict[str, object]) -> None:
-        """`overrides` are fields of EngineOptions, for measurements with simulated engines."""
+    def __init__(self, host: str, node: str, overrides: dict[str, object]) -> None:
+        """`overrides` are fields of EngineOptions, for measurements with simulated engines. Contexts are kept apart by
+        node, also where several share a disk.
+        """
         self._host = host
+        self._node = node
         self._overrides = overrides
-        self.made: list[tuple[socket.socket, TcpAddress]] = []
+        self.made: list[tuple[socket.socket, Place]] = []
+        self.context_folder: str | None = None
 
     def engine(self, options: EngineOptions, one: ModelSettings) -> Engine:
         """See `EngineSource.engine`."""
         listener = listen(self._host)
         address = TcpAddress(self._host, listener.getsockname()[1], new_secret())
-        self.made.append((listener, address))
-        inherited = TcpListener(listener.fileno(), address.secret)
-        return ProcessEngine(msgspec.structs.replace(options, listen_tcp=inherited, **self._overrides))
+        self.made.append((listener, Place(address, self._node)))
+        if options.handoff_folder is not None:
+            self.context_folder = str(Path(options.handoff_folder) / self._node)
+        changes = {
+            "listen_tcp": TcpListener(listener.fileno(), address.secret),
+            "handoff_folder": self.context_folder,
+        }
+        return ProcessEngine(msgspec.structs.replace(options, **changes | self._overrides))
 
 
 class Replica:
     """Lives from `start` to `drain`."""
 
     def __init__(
-        self, engine: Engine, listener: socket.socket, address: TcpAddress, write: Write, strike: Strike
+        self, engine: Engine, listener: socket.socket, place: Place, write: Write, strike: Strike
     ) -> None:
         self._engine = engine
         self._listener = listener
-        self._address = address
+        self._place = place
         self._write = write
         self._strike = strike
         self._renewing: asyncio.Task[None] | None = None
@@ -66,7 +76,7 @@ class Replica:
     async def start(self) -> None:
         """Load and warm the engine, then be found. Raises EngineFailed where it can't be loaded."""
         await self._engine.start()
-        await self._write(self._address)
+        await self._write(self._place)
         self._renewing = asyncio.create_task(self._renew())
 
     async def stats(self) -> EngineStats:
@@ -96,6 +106,6 @@ class Replica:
         while True:
             await asyncio.sleep(LEASE_SECONDS / 4)
             try:
-                await self._write(self._address)
+                await self._write(self._place)
             except Exception as error:
                 log.warning("the directory can't be told: %s", type(error).__name__)

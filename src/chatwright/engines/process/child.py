@@ -86,7 +86,7 @@ class Child:
     async def end(self) -> None:
         """Kill it if it lives, and leave nothing open. It keeps nothing that a gentler end would save."""
         if self.writer is not None:
-            self.writer.close()
+            self.writer.transport.abort()  # not close: it would wait for a child that doesn't read
             with contextlib.suppress(OSError):
                 await self.writer.wait_closed()
         if self._process is None:

@@ -43,7 +43,7 @@ class PooledEngine:
         self,
         prefill: Mapping[str, Engine],
         decode: Mapping[str, Engine],
-        carrier: Carrier,
+        carrier: Carrier | Contexts,
         *,
         info: EngineInfo | None = None,
         serves_contexts: bool = True,
@@ -51,7 +51,7 @@ class PooledEngine:
         patience: float = PATIENCE_SECONDS,
     ) -> None:
         assert not set(prefill) & set(decode)
-        self._contexts = Contexts(carrier)
+        self._contexts = carrier if isinstance(carrier, Contexts) else Contexts(carrier)
         self.prefill = ReplicaSet(prefill, info=info, contexts=self._contexts)
         self.decode = ReplicaSet(decode, info=info, contexts=self._contexts, router=LeastLoaded())
         self._serves_contexts = serves_contexts

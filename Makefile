@@ -4,7 +4,7 @@ HOST ?= 127.0.0.1
 PORT ?= 8000
 BIN := .venv/bin
 
-.PHONY: help install serve dev lint format docs servers test test-long test-clients test-vllm unit bench bench-vllm bench-wire simulate soak clean
+.PHONY: help install serve dev lint format docs servers test test-long test-clients test-vllm test-cluster unit bench bench-vllm bench-wire simulate soak clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -68,6 +68,16 @@ test-vllm: dev  ## the contract and the doctor through Chatwright in front of a 
 	$(BIN)/python benchmarks/peers/install_vllm.py .venv-vllm
 	$(BIN)/pytest tests/contract --engine vllm --timeout 900 --durations 15 -rs
 
+.venv-ray/.installed: pyproject.toml setup.py
+	$(PYTHON) -m venv .venv-ray
+	.venv-ray/bin/python -m pip install -q --upgrade 'pip>=25.1'
+	.venv-ray/bin/python -m pip install -q -e '.[ray]'
+	.venv-ray/bin/python -m pip install -q --group dev
+	@touch $@
+
+test-cluster: .venv-ray/.installed  ## a real Ray cluster on this machine: doctor, deaths, updates, scaling (490 MB more)
+	.venv-ray/bin/pytest -m cluster tests/cluster --timeout 600
+
 .venv-bench/.installed:
 	$(PYTHON) -m venv .venv-bench
 	.venv-bench/bin/python -m pip install -q xllamacpp==2026.10.11549 'matplotlib>=3.10'
@@ -91,4 +101,4 @@ soak: install  ## ten minutes of 32 random clients: no leak, no changed answer (
 	$(BIN)/python -m benchmarks.soak $(ARGS)
 
 clean:  ## remove environments and build products
-	rm -rf .venv .venv-bench .venv-clients tests/clients/node/node_modules .venv-vllm .bench build src/*.egg-info
+	rm -rf .venv .venv-bench .venv-clients tests/clients/node/node_modules .venv-vllm .venv-ray .bench build src/*.egg-info

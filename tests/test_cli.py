@@ -57,8 +57,9 @@ def home_with_model(tmp_path, model_home, default_model):
 
 @pytest.mark.parametrize("command", [[sys.executable, "-m", "chatwright"], [f"{sys.prefix}/bin/chatwright"]])
 def test_version_by_module_and_by_command(command):
-    done = subprocess.run([*command, "version"], capture_output=True, text=True, timeout=30, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (0, f"{chatwright.__version__}\n", "")
+    for asked in ("version", "--version"):
+        done = subprocess.run([*command, asked], capture_output=True, text=True, timeout=30, check=False)
+        assert (done.returncode, done.stdout, done.stderr) == (0, f"{chatwright.__version__}\n", "")
 
 
 def test_no_command_shows_the_help(run):
@@ -131,6 +132,11 @@ def test_revoking_an_unknown_key_is_one_line(run):
         (["--port", "70000"], {}, "port = 70000"),
         ([], {"CHATWRIGHT_PORT": "many"}, "port = 'many'"),
         ([], {"CHATWRIGHT_MODELS": "x"}, "models"),
+        (
+            [],
+            {"CHATWRIGHT_PROT": "1"},
+            "CHATWRIGHT_PROT: there is no such setting; did you mean CHATWRIGHT_PORT?",
+        ),
         (["--config", "/nowhere.toml"], {}, "/nowhere.toml"),
         (["--log-level", "loud"], {}, "log_level = 'loud'"),
         (["--model", "no/such-model", "--port", "0"], {}, "no/such-model"),

@@ -45,6 +45,46 @@ def test_file_may_be_named_by_the_environment(write, monkeypatch):
     assert load().port == 4444
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("CHATWRIGHT_PROT", "did you mean CHATWRIGHT_PORT?"),
+        (
+            "chatwright_modells",
+            "chatwright_modells: there is no such setting; did you mean CHATWRIGHT_MODELS?",
+        ),
+        ("CHATWRIGHT_", "CHATWRIGHT_: there is no such setting"),
+        ("CHATWRIGHT_XYZZY__A", "CHATWRIGHT_XYZZY__A: there is no such setting"),
+    ],
+)
+def test_names_in_the_environment_that_mean_nothing_are_refused(monkeypatch, name, said):
+    monkeypatch.setenv(name, "secret-value")
+    with pytest.raises(ConfigError) as caught:
+        load()
+    assert said in str(caught.value)
+    assert "secret-value" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("CHATWRIGHT_API_KEY", "cw-1"),
+        ("CHATWRIGHT_SIMULATION_SECONDS", "300"),
+        ("CHATWRIGHT_TEST_HOME", "/tmp"),
+        ("CHATWRIGHT_SERVICE_HOST", "10.0.0.1"),
+        ("CHATWRIGHT_SERVICE_PORT_HTTP", "80"),
+        ("CHATWRIGHT_PORT_8000_TCP_ADDR", "10.0.0.1"),
+        ("CHATWRIGHT_API_PORT", "tcp://10.0.0.1:8000"),
+        ("chatwright_log_level", "error"),
+        ("CHATWRIGHT", "1"),
+        ("CHATWRIGHTS_PORT", "1"),
+    ],
+)
+def test_names_that_others_give_are_no_fault(monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
+    assert load().port == 8000
+
+
 def test_models_of_the_file(write):
     settings = load(
         write(

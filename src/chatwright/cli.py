@@ -42,6 +42,21 @@ def main() -> None:
         sys.exit(1)
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(chatwright.__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def command(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Chatwright: the Model API that anyone can run."""
+
+
 @app.command()
 def serve(
     config: ConfigOption = None,

@@ -29,6 +29,7 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from chatwright.environment import unknown_names
 from chatwright.model_config import ModelSettings
 from chatwright.models.catalog import DEFAULT_SLUG
 
@@ -147,6 +148,9 @@ class Settings(BaseSettings):
 
 def load(config: Path | None = None, **flags: Any) -> Settings:
     """Read all sources; flags that are None are not set. Raises ConfigError naming the key, its value and what is allowed."""
+    unknown = unknown_names(os.environ, Settings.model_fields)
+    if unknown:
+        raise ConfigError(f"Environment: {'; '.join(unknown)}")
     path = config or (Path(os.environ["CHATWRIGHT_CONFIG"]) if "CHATWRIGHT_CONFIG" in os.environ else None)
     given = {name: value for name, value in flags.items() if value is not None}
     try:

@@ -16,6 +16,8 @@ from typing import Any
 import httpx
 import pytest
 
+from chatwright.models.catalog import DEFAULT_SLUG
+
 pytestmark = pytest.mark.slow
 
 
@@ -251,3 +253,22 @@ def test_limits_of_several_processes_are_kept_in_redis_or_refused(site, ask, red
             assert answer.headers["x-ratelimit-limit-requests"] == "7"
     assert statuses.count(200) == 7
     assert statuses.count(429) == 5
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_server_without_a_model_that_loads_ends_and_says_why(site, workers) -> None:
+    site.write(site.native().replace("0.5", "1e9"), workers=workers)
+    with pytest.raises(AssertionError, match="the server ended"):
+        site.start()
+    assert site.ended() == 1
+    assert f"no model could be loaded; {DEFAULT_SLUG}: failed: " in site.log.read_text()
+
+
+def test_a_server_goes_on_with_the_models_that_load(site, ask, default_gguf) -> None:
+    broken = f'[[models]]\nmodel = "{default_gguf}"\nkv_cache_gib = 1e9\n'
+    site.write(site.scripted(), broken)
+    site.start()
+    with site.client(site.key().secret) as client:
+        assert client.post("/v1/chat/completions", json=ask(max_tokens=1)).status_code == 200
+    (reason,) = readiness(site)["reasons"]
+    assert "failed" in reason

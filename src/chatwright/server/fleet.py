@@ -28,7 +28,7 @@ class Fleet:
     """Starts, replaces and ends models. `catalog` has those that are served now."""
 
     def __init__(self, wanted: Sequence[ModelSettings], make: Make) -> None:
-        """Makes every model. Raises what `make` raises, ConfigError where one is configured twice."""
+        """Makes every model. Raises what `make` raises, ConfigError where two have a name in common."""
         self._members = [(one, make(one)) for one in wanted]
         self.catalog = Catalog(model for _, model in self._members)
         _refuse_twins(self._members)
@@ -44,6 +44,12 @@ class Fleet:
             if not model.engine.ready and model.card.id not in self.loading
         )
         return [*(f"{slug}: {reason}" for slug, reason in self.loading.items()), *down]
+
+    def failures(self) -> list[str]:
+        """Why there is nothing to serve: a line for each model, where every one has failed to load."""
+        if not self.loaded.is_set() or len(self.loading) < len(self.catalog.served()):
+            return []
+        return [f"{slug}: {reason}" for slug, reason in self.loading.items()]
 
     async def start(self) -> None:
         """Start all engines; one that fails leaves the others alone."""
@@ -119,6 +125,14 @@ def _refuse_twins(members: Sequence[tuple[ModelSettings, ServedModel]]) -> None:
     twin = next((slug for slug in slugs if slugs.count(slug) > 1), None)
     if twin is not None:
         raise ConfigError(f"models: {twin} is configured twice; give one entry more aliases instead.")
+    owners: dict[str, str] = {}
+    for _, model in members:
+        for alias in model.card.aliases:
+            other = owners.setdefault(alias, model.card.id)
+            if other != model.card.id:
+                raise ConfigError(
+                    f"models: {other} and {model.card.id} share the alias {alias!r}; give it to one of them."
+                )
 
 
 async def _start(model: ServedModel) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import shlex
 import socket
+from collections.abc import Callable
 
 import uvloop
 from rich.console import Console
@@ -51,9 +52,14 @@ async def _serve_alone(
     server = assemble(settings, ProgressBar(console))
     server.reloading = Reloading(server, source.read)
     key = first_key(server.keys) if not settings.api_keys else None
-    announcing = asyncio.create_task(_announce(server.fleet, server.loaded, console, url, key))
-    await HttpServer(server, server.reloading).serve(sockets=[listener])
-    announcing.cancel()
+    http = HttpServer(server, server.reloading)
+    watching = [
+        asyncio.create_task(_announce(server.fleet, server.loaded, console, url, key)),
+        asyncio.create_task(_give_up(server.fleet, console, http.end)),
+    ]
+    await http.serve(sockets=[listener])
+    for task in watching:
+        task.cancel()
     return _status(server.fleet)
 
 
@@ -67,9 +73,13 @@ async def _serve_together(
     store.close()
     listener.listen(BACKLOG)
     supervisor = Supervisor(source, settings, listener, ProgressBar(console))
-    announcing = asyncio.create_task(_announce(supervisor.fleet, supervisor.ready, console, url, key))
+    watching = [
+        asyncio.create_task(_announce(supervisor.fleet, supervisor.ready, console, url, key)),
+        asyncio.create_task(_give_up(supervisor.fleet, console, supervisor.end)),
+    ]
     await supervisor.run()
-    announcing.cancel()
+    for task in watching:
+        task.cancel()
     return _status(supervisor.fleet)
 
 
@@ -93,12 +103,23 @@ def _listen(settings: Settings, console: Console) -> socket.socket | None:
     return listener
 
 
+async def _give_up(fleet: Fleet, console: Console, end: Callable[[], None]) -> None:
+    """A server without a single model is of no use to anybody: say why and end it."""
+    await fleet.loaded.wait()
+    reasons = fleet.failures()
+    if reasons:
+        console.print(
+            f"chatwright: no model could be loaded; {'; '.join(reasons)}", markup=False, soft_wrap=True
+        )
+        end()
+
+
 async def _announce(fleet: Fleet, ready: asyncio.Event, console: Console, url: str, key: str | None) -> None:
     """Say how to use the server once its models are loaded."""
     with console.status("Loading the model ..."):
         await ready.wait()
-    if len(fleet.loading) == len(fleet.catalog.served()):
-        return  # each failure has been logged with its reason
+    if fleet.failures():
+        return
     shown = key or "$CHATWRIGHT_API_KEY"
     slug = fleet.catalog.models()[0].id
     body = json.dumps({"model": slug, "messages": EXAMPLE, "temperature": 0, "max_tokens": 64})

@@ -58,11 +58,15 @@ class Supervisor:
         made = served_model(one, settings, None, progress, shared=self._shared)
         return dataclasses.replace(made, grammars=None)
 
+    def end(self) -> None:
+        """As SIGTERM does."""
+        self._ending.set()
+
     async def run(self) -> None:
         """Serve until SIGINT or SIGTERM."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._ending.set)
+            loop.add_signal_handler(number, self.end)
         loop.add_signal_handler(signal.SIGHUP, self._reload_soon)
         try:
             async with self._running():

@@ -91,3 +91,9 @@ async def test_an_end_of_a_lease_wakes_watchers():
 async def test_one_that_was_started_again_is_not_taken_for_the_old_one(directory):
     old = (await directory.watch(0, 0)).version
     assert (await Directory().watch(old, 1000)).version != old
+
+
+async def test_it_remembers_what_was_deployed(directory):
+    await directory.note("app", "1")
+    await directory.note("app", "2")
+    assert await directory.noted() == {"app": "2"}

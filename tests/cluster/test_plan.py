@@ -31,7 +31,7 @@ def test_models_of_other_servers_and_given_answers_have_no_replicas(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("more", "same_app", "same_key"),
+    ("more", "same_digest", "same_key"),
     [
         ({}, True, True),
         ({"aliases": ["x"], "price": {"input": 1}}, True, True),
@@ -42,17 +42,18 @@ def test_models_of_other_servers_and_given_answers_have_no_replicas(tmp_path):
         ({"engine": "openvino"}, False, False),
     ],
 )
-def test_what_makes_replicas_others_and_what_lets_them_stand_for_each_other(more, same_app, same_key):
+def test_what_makes_replicas_others_and_what_lets_them_stand_for_each_other(more, same_digest, same_key):
     (before,), (after,) = planned({"model": "m"}), planned({"model": "m"} | more)
-    assert (before.app == after.app) is same_app
+    assert (before.digest == after.digest) is same_digest
     assert (before.key == after.key) is same_key
+    assert (before.app == after.app) is same_key
 
 
 def test_settings_of_the_engine_make_other_replicas_those_of_the_api_do_not():
-    apps = {planned(step_tokens=tokens)[0].app for tokens in (256, 512, 512)}
-    assert len(apps) == 2
-    assert planned(max_body_mib=2)[0].app == planned()[0].app
-    assert planned(overrides={"kind": "simulated"})[0].app != planned()[0].app
+    digests = {planned(step_tokens=tokens)[0].digest for tokens in (256, 512, 512)}
+    assert len(digests) == 2
+    assert planned(max_body_mib=2)[0] == planned()[0]
+    assert planned(overrides={"kind": "simulated"})[0].digest != planned()[0].digest
 
 
 def test_settings_cross_as_plain_values(tmp_path, monkeypatch):

@@ -33,6 +33,7 @@ class Target(msgspec.Struct, frozen=True):
     name: str = "chatwright"
     api_replicas: int = 1
     api_cpus: float = 1.0
+    api_labels: dict[str, str] = {}
     proxies: str = "EveryNode"
     wait_seconds: float = 1800.0
     overrides: dict[str, object] = {}
@@ -55,22 +56,20 @@ def deploy(settings: Settings, target: Target) -> Deployed:
     pinned = _connect(shared, target)
     _start_serve(settings, target)
     key, pepper = _open_books(settings, shared)
-    start_directory(target.name)
+    directory = start_directory(target.name)
     planned = planned_models(shared, target.name, target.overrides)
-    running = _applications(target.name)
-    fresh = [one for one in planned if running.get(one.app) != "RUNNING"]
+    running, noted = _applications(target.name), ray.get(directory.noted.remote())
+    fresh = [one for one in planned if running.get(one.app) != "RUNNING" or noted.get(one.app) != one.digest]
     try:
         _run_models(fresh, shared, target)
-        _run(
-            api_application(shared, pepper, target.name, target.api_cpus, pinned),
-            f"{target.name}-api",
-            "/",
-            target,
-        )
+        _run_api(shared, pepper, target, pinned)
     except EngineFailed:
         for one in fresh:
-            serve.delete(one.app, _blocking=False)
+            if one.app not in running:
+                serve.delete(one.app, _blocking=False)
         raise
+    for one in fresh:
+        ray.get(directory.note.remote(one.app, one.digest))
     wanted = {one.app for one in planned} | {f"{target.name}-api"}
     for app in running.keys() - wanted:
         serve.delete(app, _blocking=False)
@@ -166,8 +165,14 @@ def _run_models(fresh: list[PlannedModel], settings: Settings, target: Target) -
         _wait(one.app, target)
 
 
-def _run(application: Any, app: str, route: str | None, target: Target) -> None:
-    _begin(application, app, route)
+def _run_api(settings: Settings, pepper: bytes, target: Target, pinned: dict[str, float]) -> None:
+    actor: dict[str, Any] = {"num_cpus": target.api_cpus}
+    if pinned:
+        actor["resources"] = pinned
+    if target.api_labels:
+        actor["label_selector"] = target.api_labels
+    app = f"{target.name}-api"
+    _begin(api_application(settings, pepper, target.name, actor), app, "/")
     _wait(app, target)
 
 

@@ -36,6 +36,8 @@ LOADING_SECONDS = 60.0
 """How long a new API replica waits for its models before it takes requests for those it has."""
 GRACE_SECONDS = 10.0
 """How much longer than `shutdown_seconds` Serve lets a replica live once it is to end."""
+SURGE_PERCENT = 25
+"""How many more replicas than wanted an update may start at once, in percent, at least one: new ones before old ones end."""
 UNHEALTHY_CHECKS = 6
 """Health checks in a row without an engine after which Serve replaces a replica; one that died is back before that."""
 
@@ -161,6 +163,7 @@ def model_application(
         ray_actor_options=actor,
         graceful_shutdown_timeout_s=settings.shutdown_seconds + GRACE_SECONDS,
         health_check_period_s=5,
+        max_surge_percent=SURGE_PERCENT,
         **scaling,
     )
     return deployment.bind(planned, settings, name, overrides)
@@ -181,18 +184,13 @@ def _scaling(planned: PlannedModel) -> dict[str, Any]:
     }
 
 
-def api_application(
-    settings: Settings, pepper: bytes, name: str, cpus: float, pinned: dict[str, float]
-) -> Any:
-    """A Serve application of the API, `settings.workers` replicas of it, on nodes that have the resources `pinned`."""
-    actor: dict[str, Any] = {"num_cpus": cpus}
-    if pinned:
-        actor["resources"] = pinned
+def api_application(settings: Settings, pepper: bytes, name: str, actor: dict[str, Any]) -> Any:
+    """A Serve application of the API, `settings.workers` replicas of it; `actor` says what each takes of which nodes."""
     deployment = serve.deployment(serve.ingress()(ApiReplica)).options(
         name="api",
         num_replicas=settings.workers,
         max_ongoing_requests=100_000,  # our own limits refuse in time
-        max_surge_percent=25,
+        max_surge_percent=SURGE_PERCENT,
         ray_actor_options=actor,
         graceful_shutdown_timeout_s=settings.shutdown_seconds + GRACE_SECONDS,
     )

@@ -49,6 +49,15 @@ class Directory:
             time.time_ns()
         )  # a directory that was started again has other versions than the one before
         self._changed = asyncio.Event()
+        self._applied: dict[str, str] = {}
+
+    async def note(self, app: str, digest: str) -> None:
+        """What a Serve application was last deployed with."""
+        self._applied[app] = digest
+
+    async def noted(self) -> dict[str, str]:
+        """Digests by application. One that is missing, as after a restart, only makes the next update larger."""
+        return dict(self._applied)
 
     async def register(self, key: str, name: str, place: Place) -> None:
         """Write a replica of this model down, or renew its lease."""

@@ -23,13 +23,15 @@ _ENGINE_SETTINGS = (
 
 
 class PlannedModel(msgspec.Struct, frozen=True):
-    """Replicas of a model, or of one of its pools. `key` is what they are found under, `app` the Serve application they are:
-    another one as soon as anything about them is another. There are `least` to `most` of them.
+    """Replicas of a model, or of one of its pools. `key` is what they are found under, `app` the Serve application they are,
+    another one as soon as they can't stand for each other; `digest` changes with anything about them. There are `least` to
+    `most` of them.
     """
 
     settings: ModelSettings
     key: str
     app: str
+    digest: str
     least: int
     most: int
 
@@ -94,12 +96,12 @@ def _planned(
         repr(sorted(overrides.items())),
     ]
     slug = re.sub(r"[^a-z0-9]+", "-", Path(one.model).name.lower()).strip("-")
-    app = "-".join(filter(None, (name, "model", slug, pool, _digest(*everything))))
+    app = "-".join(filter(None, (name, "model", slug, pool, model_key(one))))
     if one.pools is not None and pool is not None:
         least = most = one.pools.prefill if pool == "prefill" else one.pools.decode
     else:
         least, most = one.ray.min_replicas, one.ray.max_replicas or one.ray.min_replicas
-    return PlannedModel(one, pool_key(model_key(one), pool), app, least, most)
+    return PlannedModel(one, pool_key(model_key(one), pool), app, _digest(*everything), least, most)
 
 
 def _digest(*texts: str) -> str:

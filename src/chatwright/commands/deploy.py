@@ -24,6 +24,10 @@ def deploy(
         int | None, typer.Option(min=1, help="API processes; default: `workers` of the configuration.")
     ] = None,
     api_cpus: Annotated[float, typer.Option(min=0, help="CPUs reserved for each API process.")] = 1.0,
+    api_label: Annotated[
+        list[str] | None,
+        typer.Option(help="KEY=VALUE: a label of the nodes that may hold an API process; may be repeated."),
+    ] = None,
     head_only: Annotated[
         bool, typer.Option(help="Listen on the head node only, instead of every node that has a replica.")
     ] = False,
@@ -43,6 +47,7 @@ def deploy(
         name=name,
         api_replicas=api_replicas or settings.workers,
         api_cpus=api_cpus,
+        api_labels=_labels(api_label or []),
         proxies="HeadOnly" if head_only else "EveryNode",
         wait_seconds=wait,
     )
@@ -56,3 +61,11 @@ def deploy(
     if deployed.key:
         print(f"Your API key, shown only now:  {deployed.key}")
     print(f"Chatwright listens on {', '.join(deployed.urls)}")
+
+
+def _labels(texts: list[str]) -> dict[str, str]:
+    """Raises ConfigError where one is no KEY=VALUE."""
+    for text in texts:
+        if "=" not in text.strip("="):
+            raise ConfigError(f"--api-label {text!r}: write KEY=VALUE")
+    return dict(text.split("=", 1) for text in texts)

@@ -4,7 +4,7 @@ HOST ?= 127.0.0.1
 PORT ?= 8000
 BIN := .venv/bin
 
-.PHONY: help install serve dev lint format docs servers test test-long test-clients test-vllm test-cluster unit bench bench-vllm bench-wire simulate soak clean
+.PHONY: help install serve dev lint format docs servers test test-long test-clients test-vllm test-cluster unit bench bench-vllm bench-wire bench-ray simulate soak clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -93,6 +93,9 @@ bench-vllm: install .venv-bench/.installed  ## measure beside vLLM on the CPU (3
 bench-wire: install .venv-bench/.installed  ## measure what Chatwright in front of vLLM costs
 	$(BIN)/python benchmarks/peers/install_vllm.py .venv-vllm
 	$(BIN)/python -m benchmarks.run wire
+
+bench-ray: install .venv-bench/.installed .venv-ray/.installed  ## measure what a Ray cluster costs, and what a second replica brings
+	$(BIN)/python -m benchmarks.run on_ray
 
 simulate: install  ## thousands of replicas by discrete events; writes docs/scaling.md (2 minutes, one core)
 	$(BIN)/python -m benchmarks.scale

@@ -7,10 +7,11 @@ from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from benchmarks import home, servers, workers
+from benchmarks import home, servers, tenants, workers
 from benchmarks.prompts import Prompts
 
 OURS, PLAIN, OURS_OPENVINO = "Chatwright", "Chatwright, speculation off", "Chatwright on OpenVINO"
+BOUNDED, TENANTS = "Chatwright, a short queue", "Chatwright, projects with weights"
 LLAMACPP, VLLM = "llama.cpp", "vLLM"
 NATIVE, OPENVINO, GENAI = "our loop, native", "our loop, OpenVINO", "OpenVINO GenAI"
 MAX_RUNNING = 64
@@ -34,6 +35,10 @@ class Scale:
     batches: tuple[int, ...] = (1, 8, 16, 32, 64)
     contexts: tuple[int, ...] = (128, 512, 1024, 2048, 4096, 7936)
     users: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64)
+    seconds: float = 30
+    """Of each load of the overload scenario."""
+    burst: int = 200
+    """Requests at once of the fairness scenario."""
     billion: tuple[int, int, int, int] = (22, 2048, 5632, 32)
     """Layers, hidden, FFN and heads of the synthetic model."""
 
@@ -52,6 +57,8 @@ SMOKE = Scale(
     batches=(1, 4),
     contexts=(128, 256),
     users=(1, 3),
+    seconds=2,
+    burst=12,
     billion=(2, 256, 512, 4),
 )
 
@@ -108,6 +115,12 @@ class Bench:
 _SERVERS = {
     OURS: lambda name: servers.chatwright(name, home.HOME),
     PLAIN: lambda name: servers.chatwright(name, home.HOME, speculation=False),
+    BOUNDED: lambda name: servers.chatwright(
+        name, home.HOME, speculation=False, max_running_requests=8, max_waiting_requests=8
+    ),
+    TENANTS: lambda name: servers.chatwright(
+        name, home.HOME, speculation=False, max_running_requests=8, database_url=tenants.URL
+    ),
     OURS_OPENVINO: lambda name: servers.chatwright(name, home.HOME, engine="openvino", speculation=False),
     LLAMACPP: lambda name: servers.llamacpp(name, home.default_gguf()),
     VLLM: lambda name: servers.vllm(name, home.hugging_face_folder()),

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks.bench import GENAI, LLAMACPP, NATIVE, OURS, PLAIN, VLLM
+from benchmarks.scenarios.overload import kept
 from benchmarks.tables import number, percent
 
 Results = dict[str, Any]
@@ -55,6 +56,11 @@ def _constrained(results: Results) -> float:
 
 def _own_share(results: Results, kind: str) -> float:
     return float(results["engines"]["own_share"][NATIVE][kind])
+
+
+def _flooded(results: Results) -> dict[str, float]:
+    """The row of the highest load."""
+    return dict(results["overload"]["loads"]["5"])
 
 
 GOALS = (
@@ -118,6 +124,33 @@ GOALS = (
         3,
         False,
         lambda r: r["long_prefill"]["peers"][PLAIN]["ratio_p99"],
+    ),
+    Goal(
+        "goodput at five times the sustainable load, to its best",
+        0.9,
+        True,
+        lambda r: kept(r["overload"]),
+        percent,
+    ),
+    Goal(
+        "refusals at that load, p99 in milliseconds",
+        20,
+        False,
+        lambda r: float(_flooded(r)["refusal_p99_ms"]),
+    ),
+    Goal(
+        "answers at that load within their limit",
+        0.99,
+        True,
+        lambda r: float(_flooded(r)["in_time"]),
+        percent,
+    ),
+    Goal(
+        "tokens of a project of weight 3 beside one of weight 1",
+        0.7,
+        True,
+        lambda r: float(r["fairness"]["weights"]["heavy_share"]),
+        percent,
     ),
     Goal(
         "start to first token, seconds",

@@ -26,9 +26,12 @@ from benchmarks.scenarios import (
     billion,
     constrained,
     engines,
+    fairness,
     first_token,
     growth,
     long_prefill,
+    on_ray,
+    overload,
     speculation,
     startup,
     throughput,
@@ -42,13 +45,16 @@ SCENARIOS: dict[str, ModuleType] = {
     "speculation": speculation,
     "constrained": constrained,
     "long_prefill": long_prefill,
+    "overload": overload,
+    "fairness": fairness,
     "engines": engines,
     "growth": growth,
     "billion": billion,
     "beside_vllm": beside_vllm,
     "wire": wire,
+    "on_ray": on_ray,
 }
-ON_DEMAND = ("beside_vllm", "wire")
+ON_DEMAND = ("beside_vllm", "wire", "on_ray")
 
 
 def measure(name: str, bench: Bench) -> dict[str, Any]:

@@ -23,7 +23,9 @@ from benchmarks.home import WORK
 from benchmarks.machine import ROOT, children, command_line, versions
 
 BENCH_PYTHON = ROOT / ".venv-bench/bin/python"
+RAY_PYTHON = ROOT / ".venv-ray/bin/python"
 VLLM_PYTHON = ROOT / ".venv-vllm/bin/python"
+SERVER_SETTINGS = ("speculation", "max_running_requests", "max_waiting_requests", "database_url")
 SLOTS = 34  # llama.cpp: 32 streams and room for those that come on top, which would otherwise wait for a slot
 
 
@@ -64,12 +66,14 @@ def free_port() -> int:
 def chatwright(
     name: str, home: Path, model: str = "smollm2", stats: Path | None = None, **settings: Any
 ) -> Iterator[Server]:
-    """Ours. `settings` are those of the model, but for `speculation`; `stats` is a socket that tells the engine's."""
+    """Ours. `settings` are those of the model, but for SERVER_SETTINGS; `stats` is a socket that tells the engine's."""
     port, key = free_port(), "cw-benchmark"
-    above = {k: settings.pop(k) for k in ("speculation",) if k in settings}
+    above = {k: settings.pop(k) for k in SERVER_SETTINGS if k in settings}
     models = [{"model": model, "kv_cache_gib": 2.0} | settings]
     environment = {"CHATWRIGHT_API_KEYS": key, "CHATWRIGHT_MODELS": json.dumps(models)}
-    environment |= {f"CHATWRIGHT_{k.upper()}": json.dumps(value) for k, value in above.items()}
+    environment |= {
+        f"CHATWRIGHT_{k.upper()}": v if isinstance(v, str) else json.dumps(v) for k, v in above.items()
+    }
     command = [sys.executable, "-m", "chatwright", "serve", "--home", str(home), "--port", str(port)]
     if stats:
         command = [sys.executable, "-m", "benchmarks.audited", str(home), str(port), str(stats)]
@@ -78,6 +82,33 @@ def chatwright(
         told = json.loads(get(f"http://127.0.0.1:{port}/v1/models", key))
         address = Address(port, told["data"][0]["id"], key, {"skip_special_tokens": False})
         yield Server(name, address, process, versions(packages=("chatwright",))["chatwright"])
+
+
+@contextmanager
+def on_ray(
+    name: str,
+    home: Path,
+    replicas: int = 1,
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    kv_cache_gib: float = 0.25,
+    **settings: Any,
+) -> Iterator[Server]:
+    """Ours on a Ray cluster of its own; `overrides` are fields of EngineOptions, for simulated engines. One at a time."""
+    port, key = free_port(), "cw-benchmark"
+    placed = {"min_replicas": replicas, "cpus": 1, "resources": {"engine": 1}}
+    models = [{"model": "smollm2", "kv_cache_gib": kv_cache_gib, "ray": placed}]
+    given = {"home": str(home), "host": "127.0.0.1", "port": port, "shutdown_seconds": 5} | settings
+    config = WORK / f"ray-{port}.json"  # the environment's form: JSON values
+    WORK.mkdir(exist_ok=True)
+    config.write_text(json.dumps(given | {"models": models, "api_keys": [key]}))
+    script = str(ROOT / "benchmarks/peers/ray_cluster.py")
+    command = [str(RAY_PYTHON), script, str(config), str(replicas), json.dumps(overrides or {})]
+    with _running(name, command, {"PYTHONPATH": str(ROOT)}) as process:
+        wait_ready(process, name, f"http://127.0.0.1:{port}/readyz", 240)
+        told = json.loads(get(f"http://127.0.0.1:{port}/v1/models", key))
+        address = Address(port, told["data"][0]["id"], key, {"skip_special_tokens": False})
+        yield Server(name, address, process, f"ray {versions(RAY_PYTHON, ('ray',))['ray']}")
 
 
 @contextmanager

@@ -144,5 +144,61 @@ async def test_a_bad_file_changes_nothing_and_says_why(running, broken, caplog) 
         await running.server.reload()
     assert "the old one stays" in caplog.text
     assert await content(running) == TEXT
+    assert [card.aliases for card in running.server.catalog.models()] == [("smollm2",)]
+
+
+async def test_what_needs_a_restart_is_said_and_not_applied(running) -> None:
+    running.write(running.model(interval_ms="20"), port="9999", shutdown_seconds="3")
+    changes = await running.server.reload()
+    assert set(changes) == {"port: 8000 -> 9999 (needs a restart)", "shutdown_seconds: 30 -> 3"}
+    assert running.server.settings.port == 8000
+    assert running.server.settings.shutdown_seconds == 3
+
+
+async def test_the_admin_route_reloads(running) -> None:
+    secret = running.server.keys.create(KeySettings("a", scopes=frozenset({"admin"}))).secret
+    headers = {"authorization": f"Bearer {secret}"}
+    running.write(running.model(interval_ms="20"), shutdown_seconds="4")
+    answer = await running.client.post("/admin/v1/reload", headers=headers)
+    assert answer.json()["changes"] == ["shutdown_seconds: 30 -> 4"]
+    running.config.unlink()
+    assert (await running.client.post("/admin/v1/reload", headers=headers)).status_code == 400
+
+
+async def test_a_drained_server_ends_what_takes_too_long_with_an_error(running) -> None:
+    running.write(running.model(interval_ms="20"), shutdown_seconds="0")
+    await running.server.reload()
+    answer = await asking(running)
+    await running.server.drain()
+    assert (await running.client.get("/readyz")).json()["reasons"][0] == "draining"
+    cut = await answer
+    assert (cut.status_code, cut.json()["error"]["type"]) == (500, "server_error")
+
+
+def test_differences_show_no_secret(home) -> None:
+    made = Running(home)
+    made.write(made.model(), webhook_secret='"0123456789abcdef"', redis_url='"redis://:secret@a/"')
+    old = Source(config=made.config).read()
+    made.write(made.model(), webhook_secret='"fedcba9876543210"', redis_url='"redis://:other@a/"')
+    lines = differences(old, Source(config=made.config).read())
+    assert lines == ["redis_url: changed (needs a restart)", "webhook_secret: changed (needs a restart)"]
+
+
+def test_two_models_with_the_same_alias_are_refused_by_name(home, default_gguf) -> None:
+    made = Running(home)
+    second = made.model(str(default_gguf), aliases='["small"]')
+    made.write(made.model(aliases='["small"]'), second)
+    with pytest.raises(ConfigError) as caught:
+        assemble(Source(config=made.config).read())
+    first, _, other = str(caught.value).partition(" and ")
+    assert first.endswith("HuggingFaceTB/SmolLM2-135M-Instruct")
+    assert " share the alias 'small'; " in other
+
+
+async def test_a_reload_to_a_shared_alias_changes_nothing(running, default_gguf) -> None:
+    second = running.model(str(default_gguf), aliases='["small"]')
+    running.write(running.model(interval_ms="20", aliases='["small"]'), second)
+    with pytest.raises(InvalidRequest, match="share the alias 'small'"):
+        await running.server.reload()
     (card,) = running.server.catalog.models()
     assert "small" not in card.aliases

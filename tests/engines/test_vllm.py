@@ -45,7 +45,7 @@ def test_token_ids_and_nothing_of_text():
     ("field", "value"),
     [
         ("temperature", 0.7), ("top_p", 0.9), ("top_k", 3), ("top_k", 0), ("min_p", 0.1), ("frequency_penalty", -1.5),
-        ("presence_penalty", 2.0), ("repetition_penalty", 1.3), ("min_tokens", 4), ("seed", -5), ("max_tokens", 3),
+        ("presence_penalty", 2.0), ("repetition_penalty", 1.3), ("min_tokens", 4), ("seed", 5), ("max_tokens", 3),
     ],
 )  # fmt: skip
 def test_field_is_passed_on(field, value):

@@ -15,6 +15,7 @@ from chatwright.engines.remote.capabilities import Capability, unsupported
 from chatwright.engines.remote.dialect import Answer, Ask, Greeting, Reply, WireRequest
 from chatwright.engines.remote.failures import message_of
 from chatwright.engines.remote.metrics import Samples
+from chatwright.engines.remote.seed import spread
 from chatwright.grammar.nested import as_one
 
 NAME = "sglang"
@@ -227,7 +228,7 @@ def _sampling(request: GenerationRequest) -> dict[str, Any]:
         "ignore_eos": params.ignore_eos and not ends_itself,
         "no_stop_trim": True,
         "skip_special_tokens": False,
-        "sampling_seed": params.seed & ((1 << 63) - 1),
+        "sampling_seed": spread(params.seed),
     }
     if biases:
         sampling["logit_bias"] = biases

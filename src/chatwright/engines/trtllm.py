@@ -15,6 +15,7 @@ from chatwright.engines.remote.capabilities import Capability, unsupported
 from chatwright.engines.remote.dialect import Ask, Greeting, Reply, WireRequest
 from chatwright.engines.remote.failures import message_of
 from chatwright.engines.remote.metrics import Samples
+from chatwright.engines.remote.seed import spread
 from chatwright.grammar.nested import as_one
 
 NAME = "trtllm"
@@ -114,7 +115,7 @@ class Trtllm:
             "presence_penalty": params.presence_penalty,
             "repetition_penalty": params.repetition_penalty,
             "prompt_ignore_length": len(request.prompt_token_ids),
-            "seed": params.seed & ((1 << 63) - 1),
+            "seed": spread(params.seed),
             "stop_token_ids": list(dict.fromkeys((*ends, *params.stop_token_ids))),
             "include_stop_str_in_output": True,
             "ignore_eos": True,

@@ -16,6 +16,7 @@ from chatwright.engines.remote.capabilities import Capability, unsupported
 from chatwright.engines.remote.dialect import Ask, Greeting, Reply, WireRequest
 from chatwright.engines.remote.failures import of_status
 from chatwright.engines.remote.metrics import Samples
+from chatwright.engines.remote.seed import spread
 from chatwright.engines.vllm_probes import (
     DEFAULT_MAX_LOGPROBS,
     NAME,
@@ -36,8 +37,7 @@ NEVER = -1e30
 """Added to a banned token's logit: nothing that is left of it can be drawn, and the grammar's mask stays below."""
 COLDEST, HOTTEST = 0.01, 2.0
 """Of the temperatures that vLLM takes as they are."""
-SEED_FOR_MINUS_ONE = -(1 << 62) - 1
-"""-1 is a seed like any other for us; vLLM takes it for none."""
+
 
 CAPABILITIES = (
     Capability("max_tokens", "mapped"),
@@ -51,7 +51,7 @@ CAPABILITIES = (
     Capability("top_p_min", "emulated", "by our logits processor", "processor"),
     Capability("top_k", "mapped"),
     Capability("min_p", "mapped"),
-    Capability("seed", "mapped", "-1 is sent as another one, since vLLM takes it for no seed"),
+    Capability("seed", "mapped", "outside 0 to 2^32-1 hashed to another one, since PyTorch looks at 32 bits"),
     Capability("frequency_penalty", "mapped"),
     Capability("presence_penalty", "mapped"),
     Capability("repetition_penalty", "mapped"),
@@ -239,7 +239,7 @@ def _sampling(request: GenerationRequest) -> dict[str, Any]:
         "top_p": max(params.top_p, params.top_p_min),
         "top_k": params.top_k,
         "min_p": params.min_p,
-        "seed": SEED_FOR_MINUS_ONE if params.seed == -1 else params.seed,
+        "seed": spread(params.seed),
         "frequency_penalty": params.frequency_penalty,
         "presence_penalty": params.presence_penalty,
         "repetition_penalty": params.repetition_penalty,

@@ -111,7 +111,12 @@ class Site:
         """One model, the default one, on nodes that have room for an engine."""
         placed = {"min_replicas": 2, "cpus": 1, "resources": {"engine": 1.0}} | ray
         lines = [f'home = "{self.home}"', f'host = "127.0.0.1"\nport = {self.port}\napi_keys = ["{KEY}"]']
-        lines += ["shutdown_seconds = 120", "heartbeat_seconds = 1", 'log_level = "info"']
+        lines += [
+            "shutdown_seconds = 120",
+            "heartbeat_seconds = 1",
+            'log_level = "info"',
+            "metrics_open = true",
+        ]
         lines += [
             f'[[models]]\nmodel = "{DEFAULT_SLUG}"\nengine = "native"\nthreads = 1\nkv_cache_gib = 0.25'
         ]

@@ -9,7 +9,7 @@ import pytest
 from tests.cluster.conftest import Site
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
-SLOW = {"kind": "simulated", "simulated": {"vocab_size": 49_152, "step_seconds": 0.03}}
+SLOW = {"kind": "simulated", "simulated": {"vocab_size": 49_152, "step_seconds": 0.02}}
 
 
 def deploy(site: Site, **simulated: Any) -> dict[str, Any]:
@@ -35,18 +35,18 @@ async def test_replicas_come_with_the_queue_and_go_without_cutting_a_stream(site
     site.write(min_replicas=1, max_replicas=3, target_requests=4, upscale_seconds=1, downscale_seconds=2)
     await asyncio.to_thread(deploy, site)
     async with site.client() as client:
-        first = [asyncio.create_task(site.stream(client, n, max_tokens=1200)) for n in range(9)]
+        first = [asyncio.create_task(site.stream(client, n, max_tokens=700)) for n in range(9)]
         await asyncio.to_thread(site.nodes.until, lambda found: running(found) == 3, "three replicas")
         # new requests reach the new replicas: 3 long ones each
         begun = [asyncio.Event() for _ in range(6)]
-        long = [asyncio.create_task(site.stream(client, 20 + n, begun[n], max_tokens=2500)) for n in range(6)]
+        long = [asyncio.create_task(site.stream(client, 20 + n, begun[n], max_tokens=1500)) for n in range(6)]
         await asyncio.gather(*(one.wait() for one in begun))
         heard = await asyncio.gather(*first)
-        assert all((one.error, one.tokens, one.finish) == (None, 1200, "length") for one in heard)
+        assert all((one.error, one.tokens, one.finish) == (None, 700, "length") for one in heard)
         # six are left: too few for three replicas, whoever must go waits for its own
         await asyncio.to_thread(site.nodes.until, lambda found: running(found) < 3, "fewer replicas")
         heard = await asyncio.gather(*long)
-        assert all((one.error, one.tokens, one.finish) == (None, 2500, "length") for one in heard)
+        assert all((one.error, one.tokens, one.finish) == (None, 1500, "length") for one in heard)
     await asyncio.to_thread(site.nodes.until, lambda found: running(found) == 1, "one replica")
     await asyncio.to_thread(site.nodes.until, lambda found: stopping(found) == 0, "nothing stopping")
 

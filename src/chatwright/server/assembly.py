@@ -196,7 +196,7 @@ def _installed(
         return model, None
     if not model.has_weights:
         raise EngineFailed(
-            f"{model.slug} has no weights here: give it an engine of {', '.join(WIRE_ENGINES)}."
+            f"{model.slug} has no weights here that kernels take: give it an engine of {', '.join(WIRE_ENGINES)}."
         )
     reason = _not_native(model)
     if one.engine == "native" and reason:

@@ -19,10 +19,10 @@ from chatwright.api.errors import TABLE as STATUSES
 from chatwright.api.errors import status_of
 from chatwright.api.limits import TABLE as LIMITS
 from chatwright.api.openai.wire import ChatCompletionRequest
-from chatwright.server.assembly import CHOOSES_TOKENS, SUPPORTED_PARAMETERS
 from chatwright.config import Settings
 from chatwright.core.errors import BY_CODE
 from chatwright.grammar.keywords import rows as keyword_rows
+from chatwright.server.assembly import CHOOSES_TOKENS, SUPPORTED_PARAMETERS
 
 HERE = Path(__file__).parent
 MADE = "Made from the code by `docs/generate.py`; `make docs` writes it again, and `make lint` fails where it is out of date."

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from chatwright.core.errors import UnsupportedParameter
-from chatwright.grammar.compiler import GrammarCompiler
 from chatwright.engines.scripted import ScriptedEngine
+from chatwright.grammar.compiler import GrammarCompiler
 from chatwright.parsing.format import Format, Reasoning
 from chatwright.parsing.registry import by_name
 from chatwright.service.thinking import (

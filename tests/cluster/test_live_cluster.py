@@ -148,7 +148,11 @@ async def test_deploying_the_same_again_leaves_replicas_alone(deployed):
 async def test_a_client_that_goes_away_stops_its_generation_on_its_node(deployed):
     async def running() -> float:
         text = (await client.get("/metrics")).text
-        return sum(float(line.split()[-1]) for line in text.splitlines() if "num_requests_running{" in line)
+        return sum(
+            float(line.split()[-1])
+            for line in text.splitlines()
+            if line.startswith("chatwright:num_requests_running{")
+        )
 
     async with deployed.client() as client:
         begun = asyncio.Event()

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
 
 import ray
 from ray import serve
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from chatwright.cluster.actors import ObjectStoreNodes, find_directory, start_context_files
+from chatwright.cluster.asgi import UnderServe
 from chatwright.cluster.contexts import ClusterContexts
 from chatwright.cluster.directory import Place, Reading
 from chatwright.cluster.following import FollowingEngine, FollowingPools, MemberNodes
@@ -26,14 +26,12 @@ from chatwright.engines.replicas.pools import PooledEngine
 from chatwright.engines.replicas.replica_set import ReplicaSet
 from chatwright.model_config import ModelSettings
 from chatwright.models.progress import Silent
-from chatwright.server.app import Server, assemble
+from chatwright.server.app import assemble
 from chatwright.server.assembly import served_model
 from chatwright.telemetry.logs import set_up_logs
 
 log = logging.getLogger("chatwright.cluster")
 
-LOADING_SECONDS = 60.0
-"""How long a new API replica waits for its models before it takes requests for those it has."""
 GRACE_SECONDS = 10.0
 """How much longer than `shutdown_seconds` Serve lets a replica live once it is to end."""
 SURGE_PERCENT = 25
@@ -121,29 +119,7 @@ class ApiReplica:
         """Serve calls this in the replica, then runs the application's lifespan."""
         set_up_logs(self._settings.log_level, self._settings.log_format)
         server = assemble(self._settings, shared=RemoteEngines(self._name), pepper=self._pepper)
-        return AfterLoading(server)
-
-
-class AfterLoading:
-    """The application, whose start ends once its models are there: a new replica serves at once what the old one did."""
-
-    def __init__(self, server: Server) -> None:
-        self._server = server
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI."""
-        if scope["type"] == "lifespan":
-            await self._server.asgi(scope, receive, partial(self._send_when_loaded, send))
-        else:
-            await self._server.asgi(scope, receive, send)
-
-    async def _send_when_loaded(self, send: Callable[[Message], Awaitable[None]], message: Message) -> None:
-        if message["type"] == "lifespan.startup.complete":
-            try:
-                await asyncio.wait_for(self._server.loaded.wait(), LOADING_SECONDS)
-            except TimeoutError:
-                log.warning("not every model is there yet: %s", "; ".join(self._server.reasons()))
-        await send(message)
+        return UnderServe(server.asgi, server)
 
 
 def model_application(

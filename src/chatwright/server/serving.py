@@ -118,6 +118,7 @@ async def _announce(fleet: Fleet, ready: asyncio.Event, console: Console, url: s
     """Say how to use the server once its models are loaded."""
     with console.status("Loading the model ..."):
         await ready.wait()
+        await fleet.loaded.wait()  # API processes may know an engine before their parent does
     if fleet.failures():
         return
     shown = key or "$CHATWRIGHT_API_KEY"

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from chatwright.core.engine import Engine
 from chatwright.core.generation import GenerationRequest
-from chatwright.engines.replicas.routing import Load
+from chatwright.engines.replicas.routing import Load, answer_tokens, prefill_tokens
 
 
 class Member:
@@ -24,16 +24,22 @@ class Member:
         self.idle.set()
 
     @contextmanager
-    def serving(self, request: GenerationRequest) -> Iterator[None]:
-        """Count a request in, and out again whatever happens."""
-        tokens = len(request.prompt_token_ids)
+    def serving(self, request: GenerationRequest) -> Iterator[Callable[[], None]]:
+        """Count a request in, and out again whatever happens. Call what is yielded at its first token."""
+        left = prefill_tokens(request) + answer_tokens(request)
+
+        def begun() -> None:
+            nonlocal left
+            self._add(0, answer_tokens(request) - left)
+            left = answer_tokens(request)
+
         self.requests += 1
-        self._add(1, tokens)
+        self._add(1, left)
         self.idle.clear()
         try:
-            yield
+            yield begun
         finally:
-            self._add(-1, -tokens)
+            self._add(-1, -left)
             if self.load.requests == 0:
                 self.idle.set()
 

@@ -156,11 +156,13 @@ class ReplicaSet:
             member = self._choose(request, errors)
             begun = False
             try:
-                with member.serving(request):
+                with member.serving(request) as first_token:
                     await self._contexts.bring(request.handoff, member.name)
                     async with aclosing(_from_first_token(member.engine, request)) as chunks:
                         async for chunk in chunks:
-                            begun = True
+                            if not begun:
+                                begun = True
+                                first_token()
                             self._contexts.note(request.handoff, member.name, chunk)
                             yield chunk
                 return

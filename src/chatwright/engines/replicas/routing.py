@@ -16,22 +16,27 @@ from chatwright.core.generation import GenerationRequest
 from chatwright.engines.batching.blocks import BlockHash
 from chatwright.engines.replicas.prefix_index import BLOCK_TOKENS, PrefixIndex, prompt_chain
 
-REQUEST_TOKENS = 256
-"""What decoding an answer weighs, in prompt tokens; nobody knows how long it will be."""
+ANSWER_TOKENS = 128
+"""As how many tokens an answer counts that may be longer; nobody knows how long it will be."""
 HEADROOM = 1.25
 SLACK_REQUESTS = 4.0
 
 
 class Load(NamedTuple):
-    """What a replica has been given and has not ended: requests, and the tokens of their prompts."""
+    """What a replica has been given and has not ended: requests, and the tokens it may still have to compute for them."""
 
     requests: int = 0
     tokens: int = 0
 
-    @property
-    def work(self) -> int:
-        """Both in one number, in tokens."""
-        return self.tokens + REQUEST_TOKENS * self.requests
+
+def prefill_tokens(request: GenerationRequest) -> int:
+    """What a request weighs until its first token, besides its answer."""
+    return len(request.prompt_token_ids)
+
+
+def answer_tokens(request: GenerationRequest) -> int:
+    """What it weighs until it ends."""
+    return min(request.sampling.max_tokens, ANSWER_TOKENS)
 
 
 class Router(Protocol):
@@ -59,19 +64,21 @@ def rendezvous(names: Iterable[str], key: bytes) -> list[str]:
 def within_bounds(
     loads: Mapping[str, Load], *, headroom: float = HEADROOM, slack: float = SLACK_REQUESTS
 ) -> list[str]:
-    """Those whose work is at most `headroom` times the mean and `slack` average requests more. The least loaded always is."""
+    """Those whose tokens are at most `headroom` times the mean and those of `slack` average requests more. The least loaded
+    always is.
+    """
     requests = sum(load.requests for load in loads.values())
-    work = sum(load.work for load in loads.values())
-    bound = headroom * work / len(loads) + slack * work / max(1, requests)
-    return [name for name, load in loads.items() if load.work <= bound]
+    tokens = sum(load.tokens for load in loads.values())
+    bound = headroom * tokens / len(loads) + slack * tokens / max(1, requests)
+    return [name for name, load in loads.items() if load.tokens <= bound]
 
 
 class LeastLoaded:
-    """The replica with the least work; equals by rendezvous of the request's id. For engines without a cache of prefixes."""
+    """The replica with the fewest tokens; equals by rendezvous of the request's id. For engines without a cache of prefixes."""
 
     def choose(self, request: GenerationRequest, loads: Mapping[str, Load]) -> str:
         """See `Router.choose`."""
-        return min(rendezvous(loads, request.id.encode()), key=lambda name: loads[name].work)
+        return min(rendezvous(loads, request.id.encode()), key=lambda name: loads[name].tokens)
 
     def sent(self, request: GenerationRequest, name: str) -> None:
         """Nothing to remember."""
@@ -106,7 +113,7 @@ class CacheAwareRouter:
         chain = self._chain(request)
         saved = {name: BLOCK_TOKENS * self._index.matched(name, chain) for name in allowed}
         owners = rendezvous(allowed, chain[0] if chain else request.id.encode())
-        return min(owners, key=lambda name: (loads[name].work - saved[name], self._index.size(name)))
+        return min(owners, key=lambda name: (loads[name].tokens - saved[name], self._index.size(name)))
 
     def sent(self, request: GenerationRequest, name: str) -> None:
         """Its prompt will be in this replica's cache."""

@@ -126,6 +126,12 @@ GOALS = (
         lambda r: r["long_prefill"]["peers"][PLAIN]["ratio_p99"],
     ),
     Goal(
+        "tokens/s of two replicas, times one's (simulated kernels)",
+        1.9,
+        True,
+        lambda r: r["routing"]["throughput"]["2"] / r["routing"]["throughput"]["1"],
+    ),
+    Goal(
         "goodput at five times the sustainable load, to its best",
         0.9,
         True,

@@ -228,7 +228,8 @@ def tables(data: dict[str, Any]) -> str:
             f"{load['users']} conversations of {load['turns']} turns, {load['at_once']} at once, on {data['replicas']}"
             f" replicas: one of {load['shared_prompts']} shared prompts of {load['shared']} tokens, {load['said']} more each"
             f" turn, answers of {load['answer']}. A replica's cache holds {16 * load['blocks']:,} tokens. The kernels are"
-            f" simulated: {data['step_ms']:g} ms a step and {data['token_ms']:g} ms a token; loops, schedulers and caches are real.\n",
+            f" simulated: {data['step_ms']:g} ms a step and {data['token_ms']:g} ms a token; loops,"
+            " schedulers and caches are real.\n",
             table(
                 ("routing", "prompt tokens from a cache", "TTFT p50, ms", "TTFT p95, ms", "seconds in all"),
                 routers,

@@ -132,6 +132,10 @@ def test_api_processes_share_replicas(site, ask) -> None:
     load = Load(site, ask)
     assert all(one.done and len(one.tokens) == TOKENS for one in load.run("r"))
     assert {row["output_tokens"] for row in load.ledger("r")} == {TOKENS}
+    with site.client(site.key("metrics").secret) as client:
+        found = client.get("/metrics").text
+    assert found.count("chatwright:replica_ready{") == 2
+    assert 'replica="replica-1"} 1.0' in found
 
 
 def test_pools_answer_as_one_engine_does(site, ask) -> None:

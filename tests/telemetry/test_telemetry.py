@@ -53,6 +53,12 @@ def samples(counts: Counts, **stats: int) -> dict[tuple[str, tuple[tuple[str, st
     }
 
 
+def test_each_replica_says_whether_it_serves() -> None:
+    body, _ = Exposition(Counts(), {}, {}, {"m": {"replica-0": True, "replica-1": False}}).encode("")
+    assert 'chatwright:replica_ready{model_name="m",replica="replica-0"} 1.0' in body.decode()
+    assert 'chatwright:replica_ready{model_name="m",replica="replica-1"} 0.0' in body.decode()
+
+
 MODEL = (("model_name", "m"),)
 
 

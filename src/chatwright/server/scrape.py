@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+from chatwright.core.engine import Engine
+from chatwright.engines.replicas.pools import PooledEngine
+from chatwright.engines.replicas.replica_set import ReplicaSet
 from chatwright.service.catalog import Catalog
 from chatwright.telemetry.entry import RequestEntry
 from chatwright.telemetry.exposition import Exposition
@@ -31,7 +34,8 @@ class Scrape:
             counts = await asyncio.to_thread(self._shared.sum, counts)
         engines = {model.card.id: one for model, one in zip(models, stats, strict=True)}
         ready = {model.card.id: model.engine.ready for model in models}
-        return Exposition(counts, engines, ready).encode(accept)
+        replicas = {model.card.id: _members_ready(model.engine) for model in models}
+        return Exposition(counts, engines, ready, replicas).encode(accept)
 
     def count_response(self, entry: RequestEntry) -> None:
         """A sink: count answers by status."""
@@ -49,3 +53,10 @@ class Scrape:
         """Leave the counts once more, at the end."""
         if self._shared is not None:
             self._shared.write(self._counter.counts)
+
+
+def _members_ready(engine: Engine) -> dict[str, bool]:
+    """By replica; empty for an engine that is one. A URL is shown without its password."""
+    if not isinstance(engine, ReplicaSet | PooledEngine):
+        return {}
+    return {name.rpartition("@")[2]: member.engine.ready for name, member in engine.members.items()}

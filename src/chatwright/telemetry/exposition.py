@@ -49,7 +49,15 @@ GAUGES = {
 class Exposition(Collector):
     """One scrape: the counts, and each model's engine as it is now."""
 
-    def __init__(self, counts: Counts, engines: Mapping[str, EngineStats], ready: Mapping[str, bool]) -> None:
+    def __init__(
+        self,
+        counts: Counts,
+        engines: Mapping[str, EngineStats],
+        ready: Mapping[str, bool],
+        replicas: Mapping[str, Mapping[str, bool]] | None = None,
+    ) -> None:
+        """By model; `replicas` tells which of a model's several engines are ready, by name."""
+        self._replicas = replicas or {}
         self._counts = counts
         self._engines = engines
         self._ready = ready
@@ -116,6 +124,13 @@ class Exposition(Collector):
         for slug, ready in self._ready.items():
             up.add_metric([slug], float(ready))
         yield up
+        replicas = GaugeMetricFamily(
+            f"{OURS}:replica_ready", "Whether one of its replicas serves.", labels=["model_name", "replica"]
+        )
+        for slug, members in self._replicas.items():
+            for name, ready in members.items():
+                replicas.add_metric([slug, name], float(ready))
+        yield replicas
         responses = CounterMetricFamily(f"{OURS}:http_responses", "Answers by status.", labels=["status"])
         for status, number in self._counts.responses.items():
             responses.add_metric([status], number)

@@ -24,6 +24,7 @@ from chatwright.core.errors import (
 from chatwright.core.generation import GenerationRequest, Handoff, TokenChunk
 from chatwright.engines.replicas.agreement import agreed_info, summed
 from chatwright.engines.replicas.contexts import Carrier, Contexts
+from chatwright.engines.replicas.member import Member
 from chatwright.engines.replicas.replica_set import MOST_DEATHS, ReplicaSet
 from chatwright.engines.replicas.routing import LeastLoaded
 
@@ -73,6 +74,11 @@ class PooledEngine:
     def active(self) -> int:
         """Requests, in whichever half."""
         return self._active
+
+    @property
+    def members(self) -> Mapping[str, Member]:
+        """Of both pools, by name."""
+        return {**self.prefill.members, **self.decode.members}
 
     async def start(self) -> None:
         """Start both pools. Raises EngineFailed where one doesn't start, or can't read what the other computes."""

@@ -281,6 +281,30 @@ async def test_a_set_can_start_empty() -> None:
         await replicas.add("a", FakeEngine())
 
 
+class SlowToStart(FakeEngine):
+    """Starts once its gate opens."""
+
+    async def start(self) -> None:
+        assert self.gate is not None
+        await self.gate.wait()
+        await super().start()
+
+
+async def test_a_member_that_is_still_starting_has_its_name_and_does_not_outlive_the_set() -> None:
+    replicas = await started({"a": FakeEngine()})
+    slow = SlowToStart(gate=asyncio.Event())
+    adding = asyncio.create_task(replicas.add("b", slow))
+    await asyncio.sleep(0)
+    with pytest.raises(ValueError, match="already"):
+        await replicas.add("b", FakeEngine())
+    await replicas.close()
+    assert slow.gate is not None
+    slow.gate.set()
+    with pytest.raises(EngineFailed, match="shutting down"):
+        await adding
+    assert (slow.closed, list(replicas.members)) == (1, ["a"])
+
+
 async def test_stats_are_summed() -> None:
     replicas = await started({name: FakeEngine(token(1, last=True)) for name in "abc"})
     await tokens(replicas)

@@ -53,6 +53,7 @@ class ReplicaSet:
         self._info = info
         self._active = 0
         self._open = False
+        self._joining: set[str] = set()
         self._starting: dict[str, asyncio.Task[None]] = {}
 
     @property
@@ -112,16 +113,21 @@ class ReplicaSet:
         """Take a member in, started if it isn't. Raises ValueError where the name is taken, EngineFailed where it doesn't
         start or can't stand for the others: it is closed then.
         """
-        if name in self._members:
+        if name in self._members or name in self._joining:
             raise ValueError(f"there is a replica called {name!r} already")
         member = Member(name, engine)
         if self._open:
+            self._joining.add(name)
             try:
                 await _start(engine)
+                if not self._open:
+                    raise EngineFailed("The server is shutting down.")
                 self._join(member)
             except BaseException:
                 await engine.close()
                 raise
+            finally:
+                self._joining.remove(name)
         self._members[name] = member
 
     async def remove(self, name: str) -> None:

@@ -231,7 +231,7 @@ async def test_a_decode_that_dies_after_a_token_is_the_clients_to_hear(pools: Po
 async def test_an_abort_in_any_phase_leaves_nothing(
     pools: Pools, after: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chatwright.engines.replicas.contexts.LATE_SECONDS", 0.0)
+    monkeypatch.setattr("chatwright.engines.replicas.contexts.LATE_SECONDS", 1.0)
     got = asyncio.Event()
 
     async def read() -> None:
@@ -252,8 +252,9 @@ async def test_an_abort_in_any_phase_leaves_nothing(
     for engine in (*pools.prefill.values(), *pools.decode.values()):
         await collect(engine, make_request("after", 1))  # its loop has taken in everything before this one
         assert (await engine.stats()).kv_blocks_used == 0
-    await asyncio.sleep(0.01)
-    assert pools.leftovers() == []
+    async with asyncio.timeout(10):
+        while pools.leftovers():  # a step that had begun may still have kept the context
+            await asyncio.sleep(0.01)
     assert pools.engine.active == 0
 
 

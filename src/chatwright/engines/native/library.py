@@ -37,7 +37,7 @@ class Outputs(ctypes.Structure):
     ]
 
 
-REVISION = 1
+REVISION = 2
 """Which kernels this code goes with; raised with every change of an interface or of a result's bits."""
 
 _INT, _PTR, _SIZE = ctypes.c_int32, ctypes.c_void_p, ctypes.c_size_t
@@ -47,6 +47,8 @@ _SIGNATURES: dict[str, tuple[object, list[object]]] = {
     "cw_cache_record": (_SIZE, [_INT, _INT]),
     "cw_model_new": (_PTR, [ctypes.POINTER(Config)]),
     "cw_model_free": (None, [_PTR]),
+    "cw_model_wide_from": (None, [_PTR, _INT]),
+    "cw_wide_available": (ctypes.c_int, []),
     "cw_model_matrix": (ctypes.c_int, [_PTR, _INT, _INT, _INT, _INT, _INT, _INT]),
     "cw_model_pack": (None, [_PTR, _INT, _INT, _INT, _PTR, _INT, _INT, _INT, _INT, _INT]),
     "cw_model_bias": (None, [_PTR, _INT, _INT, _PTR, _INT, _INT]),

@@ -6,12 +6,16 @@
 #include <stdint.h>
 
 /* Raised with every change of an interface or of a result's bits; REVISION of library.py says the same. */
-#define CW_REVISION 1
+#define CW_REVISION 2
 
 #define CW_LANES 16    /* output channels of a panel: one int32 lane each */
 #define CW_CHUNK 64    /* input channels that share one activation scale: two weight groups of 32 */
 #define CW_QUAD 4      /* panels stored together */
 #define CW_TILE_ROWS 4 /* rows of the largest tile of a matrix product */
+#define CW_WIDE_TILE 16 /* rows of a tile of the wide product (wide.c) */
+#define CW_WIDE_ROWS 48 /* rows of one call of it: they share the unpacking of a panel */
+#define CW_WIDE_TILE_OPS (2 * 16 * 16 * 32) /* multiplications and additions of one tile's group */
+#define CW_UNPACKED 1152 /* bytes of one unpacked chunk of a panel */
 #define CW_QUERIES 12  /* queries of the largest tile of attention */
 #define CW_SPAN 512    /* key positions whose scores are held at once */
 
@@ -30,11 +34,12 @@ typedef struct {
 } cw_matrix;
 
 /* Rows of int8 activations: a = scale[row][k / 64] * q[row][k]. `sums4` and `sums8` start the integer sums of a group
- * of 32. */
+ * of 32. Memory for CW_WIDE_TILE rows follows the last one. */
 typedef struct {
     int8_t *q;      /* [rows, chunks * 64] */
     int32_t *sums4; /* [rows, chunks * 2]: (sum << 16) + 32768 - 8 * sum */
     int32_t *sums8; /* [rows, chunks * 2]: -128 * sum */
+    int32_t *pairs; /* [rows, chunks]: the sums of both groups, as int16 */
     float *scale;   /* [rows, chunks] */
     int32_t chunks;
 } cw_activations;
@@ -65,6 +70,13 @@ void cw_quantize_chunk(const float *x, cw_activations *a, int32_t row, int32_t c
  * out[row][channel]. `fresh`: these weights are not in a near cache yet. */
 void cw_gemm(const cw_matrix *m, const cw_activations *a, int32_t row, int32_t rows, int32_t panel, int32_t panels,
              int fresh, float *out, size_t out_stride);
+
+/* wide.c: the same products for up to CW_WIDE_ROWS rows, on processors that have AMX; the same bits, sooner for more
+ * than a few rows. `unpacked` is room for CW_UNPACKED bytes a chunk of the matrix. */
+int cw_wide_available(void);
+void cw_wide_dots(int32_t count); /* twice `count` products of tiles, CW_WIDE_TILE_OPS operations each: for the floor */
+void cw_gemm_wide(const cw_matrix *m, const cw_activations *a, int32_t row, int32_t rows, int32_t panel, int32_t panels,
+                  uint8_t *unpacked, float *out, size_t out_stride);
 
 /* norm.c */
 void cw_rms_norm(const float *x, const float *weight, int32_t n, float eps, float *out);

@@ -54,8 +54,9 @@ static int grow(void *slot, size_t bytes) {
 
 static int grow_activations(cw_activations *a, int32_t rows, int32_t columns) {
     a->chunks = columns / CW_CHUNK;
-    const size_t n = (size_t)rows * (size_t)a->chunks;
-    return grow(&a->q, n * CW_CHUNK) && grow(&a->sums4, n * 8) && grow(&a->sums8, n * 8) && grow(&a->scale, n * 4);
+    const size_t n = (size_t)(rows + CW_WIDE_TILE) * (size_t)a->chunks;
+    return grow(&a->q, n * CW_CHUNK) && grow(&a->sums4, n * 8) && grow(&a->sums8, n * 8) && grow(&a->pairs, n * 4) &&
+           grow(&a->scale, n * 4);
 }
 
 static int grow_rows(cw_model *m, int32_t rows) {
@@ -98,6 +99,7 @@ static void free_activations(cw_activations *a) {
     free(a->q);
     free(a->sums4);
     free(a->sums8);
+    free(a->pairs);
     free(a->scale);
 }
 
@@ -105,6 +107,7 @@ void cw_release(cw_model *m) {
     for (int32_t t = 0; m->thread && t < m->config.threads; t++) {
         free(m->thread[t].normed);
         free(m->thread[t].tile);
+        free(m->thread[t].unpacked);
         free(m->thread[t].keys);
         free(m->thread[t].attention);
     }

@@ -4,16 +4,19 @@
 #include <string.h>
 
 enum { PHASES_PER_LAYER = 7, OTHER_PHASES = 4 };
+enum { WIDE_FROM = 16 }; /* rows for which unpacking a panel pays */
 enum { SLOT_QKV, SLOT_OUTPUT, SLOT_GATE_UP, SLOT_DOWN, SLOT_EMBEDDING, SLOT_HEAD };
 enum { VECTOR_ATTENTION_NORM, VECTOR_FFN_NORM, VECTOR_Q_NORM, VECTOR_K_NORM, VECTOR_FINAL_NORM, VECTOR_ROPE };
 
 static int new_thread(cw_thread *t, const cw_config *c) {
     t->normed = aligned_alloc(64, (size_t)c->hidden * 4 + 64);
-    t->tile = aligned_alloc(64, CW_TILE_ROWS * 256 * 4);
+    t->tile = aligned_alloc(64, CW_WIDE_ROWS * 256 * 4);
+    const int32_t attended = c->heads * c->head_dim, widest = c->hidden > c->ffn ? c->hidden : c->ffn;
+    t->unpacked = aligned_alloc(64, (size_t)(attended > widest ? attended : widest) / CW_CHUNK * CW_UNPACKED);
     t->keys = malloc(((size_t)c->vocab + 64) * 8);
     t->attention = aligned_alloc(64, (cw_attention_scratch() + 63) / 64 * 64);
     if (t->attention) memset(t->attention, 0, cw_attention_scratch());
-    return t->normed && t->tile && t->keys && t->attention;
+    return t->normed && t->tile && t->unpacked && t->keys && t->attention;
 }
 
 static int new_cache(cw_model *m) {
@@ -35,11 +38,17 @@ void cw_model_free(cw_model *m) {
     cw_release(m);
 }
 
+/* Compute products of so many rows on tiles, 0 for none: a matter of speed, never of results. */
+void cw_model_wide_from(cw_model *m, int32_t rows) {
+    m->wide_from = rows > 0 && cw_wide_available() ? rows : INT32_MAX;
+}
+
 /* NULL where memory or threads can't be had. */
 cw_model *cw_model_new(const cw_config *config) {
     cw_model *m = calloc(1, sizeof *m);
     if (!m) return NULL;
     m->config = *config;
+    cw_model_wide_from(m, WIDE_FROM);
     const int32_t phases = config->layers * PHASES_PER_LAYER + OTHER_PHASES;
     m->layer = calloc((size_t)config->layers, sizeof *m->layer);
     m->items = calloc((size_t)phases, sizeof *m->items);

@@ -17,7 +17,8 @@ typedef struct {
 } cw_split;
 
 typedef struct {
-    float *normed, *tile, *row;
+    float *normed, *tile;
+    uint8_t *unpacked;
     uint64_t *keys;
     void *attention;
 } cw_thread;
@@ -32,7 +33,7 @@ typedef struct {
     cw_thread *thread;
     void **arena;
     size_t *arena_bytes, arena_used;
-    int32_t arenas;
+    int32_t arenas, wide_from; /* products of so many rows are wide ones */
     /* one step */
     int32_t rows_capacity, sampled_capacity, runs, run_capacity;
     const cw_batch *batch;

@@ -12,6 +12,7 @@ void cw_quantize_chunk(const float *x, cw_activations *a, int32_t row, int32_t c
     const size_t at = (size_t)row * a->chunks + chunk;
     const __m512 inverse = _mm512_set1_ps(largest > 1e-30f ? 127.0f / largest : 0.0f);
     a->scale[at] = largest / 127.0f;
+    uint32_t pair = 0;
     for (int group = 0; group < 2; group++) {
         __m512i low = _mm512_cvtps_epi32(_mm512_mul_ps(v[group * 2], inverse));
         __m512i high = _mm512_cvtps_epi32(_mm512_mul_ps(v[group * 2 + 1], inverse));
@@ -21,5 +22,7 @@ void cw_quantize_chunk(const float *x, cw_activations *a, int32_t row, int32_t c
         const int32_t sum = _mm512_reduce_add_epi32(_mm512_add_epi32(low, high));
         a->sums4[at * 2 + group] = (int32_t)((uint32_t)sum << 16) + 32768 - 8 * sum;
         a->sums8[at * 2 + group] = -128 * sum;
+        pair |= ((uint32_t)sum & 0xffff) << (16 * group);
     }
+    a->pairs[at] = (int32_t)pair;
 }

@@ -9,10 +9,11 @@ static int32_t ceil_div(int32_t a, int32_t b) { return (a + b - 1) / b; }
 static int32_t least(int32_t a, int32_t b) { return a < b ? a : b; }
 
 /* Cut a product over `panels` panels and `rows` rows. Few items: narrower ones, so that threads end together. */
-static cw_split split(int32_t panels, int32_t width, int32_t narrowest, int32_t rows, int32_t threads) {
-    const int32_t blocks = ceil_div(rows, ROW_BLOCK);
-    while (width > narrowest && ceil_div(panels, width) * blocks < 8 * threads) width /= 2;
-    return (cw_split){width, ceil_div(panels, width), rows ? ceil_div(rows, blocks) : 0, blocks};
+static cw_split split(const cw_model *m, int32_t panels, int32_t width, int32_t narrowest, int32_t rows) {
+    const int32_t blocks = ceil_div(rows, ROW_BLOCK), unit = rows >= m->wide_from ? CW_WIDE_TILE : 1;
+    while (width > narrowest && ceil_div(panels, width) * blocks < 8 * m->config.threads) width /= 2;
+    const int32_t block = rows ? ceil_div(ceil_div(rows, blocks), unit) * unit : 0;
+    return (cw_split){width, ceil_div(panels, width), block, rows ? ceil_div(rows, block) : 0};
 }
 
 static int valid(const cw_model *m, const cw_batch *b) {
@@ -52,18 +53,18 @@ int32_t cw_step_plan(cw_model *m) {
     const cw_batch *b = m->batch;
     const cw_config *c = &m->config;
     if (!valid(m, b)) return -CW_BAD_BATCH;
-    const int32_t runs = cut_runs(m, b, NULL), rows = b->n_tokens, threads = c->threads;
+    const int32_t runs = cut_runs(m, b, NULL), rows = b->n_tokens;
     if (!cw_reserve(m, rows, b->n_sampled, runs)) return -CW_NO_MEMORY;
     m->runs = cut_runs(m, b, m->run);
     for (int32_t s = 0; s < b->n_sequences; s++)
         for (int32_t r = b->begins[s]; r < b->begins[s + 1]; r++) m->row_sequence[r] = s;
     const cw_matrix *head = m->head.data ? &m->head : &m->embedding;
     const int32_t panels = c->head_dim / CW_LANES;
-    m->qkv_split = split((c->heads + 2 * c->kv_heads) * panels, panels, panels, rows, threads);
-    m->output_split = split(c->hidden / CW_LANES, 4, 1, rows, threads);
-    m->gate_split = split(c->ffn / CW_LANES * 2, 8, 8, rows, threads);
+    m->qkv_split = split(m, (c->heads + 2 * c->kv_heads) * panels, panels, panels, rows);
+    m->output_split = split(m, c->hidden / CW_LANES, 4, 1, rows);
+    m->gate_split = split(m, c->ffn / CW_LANES * 2, 8, 8, rows);
     m->down_split = m->output_split;
-    m->head_split = split(head->panels, HEAD_WIDTH, 4, b->n_sampled, threads);
+    m->head_split = split(m, head->panels, HEAD_WIDTH, 4, b->n_sampled);
     int32_t n = 0;
     const int32_t norms = ceil_div(rows, ROWS_PER_ITEM);
     m->items[n++] = norms;
@@ -100,20 +101,30 @@ static void norm(cw_model *m, const float *weight, int32_t item, cw_thread *t) {
 
 /* The next tile of rows of an item; 0 at its end. */
 typedef struct {
-    int32_t row, rows, end, panel, panels, fresh;
+    int32_t row, rows, end, panel, panels, fresh, wide;
 } tile_walk;
 
-static tile_walk walk(const cw_split *s, int32_t all_rows, int32_t all_panels, int32_t item) {
+static tile_walk walk(const cw_model *m, const cw_split *s, int32_t all_rows, int32_t all_panels, int32_t item) {
     const int32_t begin = item / s->panel_items * s->row_block, panel = item % s->panel_items * s->width;
-    return (tile_walk){begin, 0, least(begin + s->row_block, all_rows), panel, least(s->width, all_panels - panel), 1};
+    const int32_t end = least(begin + s->row_block, all_rows);
+    return (tile_walk){begin, 0, end, panel, least(s->width, all_panels - panel), 1, end - begin >= m->wide_from};
 }
 
 static int next_tile(tile_walk *w) {
     w->fresh = w->rows == 0;
     w->row += w->rows;
     const int32_t left = w->end - w->row, tiles = ceil_div(left, CW_TILE_ROWS);
-    w->rows = left > 0 ? ceil_div(left, tiles) : 0;
+    w->rows = left <= 0 ? 0 : w->wide ? least(left, CW_WIDE_ROWS) : ceil_div(left, tiles);
     return w->rows > 0;
+}
+
+/* The tile's product, to out[row][channel]. */
+static void multiply(const cw_matrix *x, const cw_activations *a, const tile_walk *w, cw_thread *t, float *out,
+                     size_t stride) {
+    if (w->wide)
+        cw_gemm_wide(x, a, w->row, w->rows, w->panel, w->panels, t->unpacked, out, stride);
+    else
+        cw_gemm(x, a, w->row, w->rows, w->panel, w->panels, w->fresh, out, stride);
 }
 
 /* Rotate, then keep a query for attention or write a key or value into the cache. */
@@ -138,9 +149,9 @@ static void place_head(cw_model *m, const cw_layer *l, int32_t layer, int32_t ro
 static void project_qkv(cw_model *m, int32_t layer, int32_t item, cw_thread *t) {
     const cw_layer *l = m->layer + layer;
     const int32_t width = m->config.head_dim;
-    tile_walk w = walk(&m->qkv_split, m->batch->n_tokens, l->qkv.panels, item);
+    tile_walk w = walk(m, &m->qkv_split, m->batch->n_tokens, l->qkv.panels, item);
     while (next_tile(&w)) {
-        cw_gemm(&l->qkv, &m->normed, w.row, w.rows, w.panel, w.panels, w.fresh, t->tile, (size_t)width);
+        multiply(&l->qkv, &m->normed, &w, t, t->tile, (size_t)width);
         for (int32_t r = 0; r < w.rows; r++)
             place_head(m, l, layer, w.row + r, w.panel * CW_LANES / width, t->tile + r * width);
     }
@@ -166,10 +177,10 @@ static void attend(cw_model *m, int32_t layer, int32_t item, cw_thread *t) {
 static void project_residual(cw_model *m, const cw_matrix *matrix, const cw_split *s, const cw_activations *a,
                              int32_t item, cw_thread *t) {
     const size_t hidden = (size_t)m->config.hidden;
-    tile_walk w = walk(s, m->batch->n_tokens, m->config.hidden / CW_LANES, item);
+    tile_walk w = walk(m, s, m->batch->n_tokens, m->config.hidden / CW_LANES, item);
     while (next_tile(&w)) {
         const int32_t width = w.panels * CW_LANES;
-        cw_gemm(matrix, a, w.row, w.rows, w.panel, w.panels, w.fresh, t->tile, (size_t)width);
+        multiply(matrix, a, &w, t, t->tile, (size_t)width);
         for (int32_t r = 0; r < w.rows; r++) {
             float *x = m->x + (size_t)(w.row + r) * hidden + w.panel * CW_LANES;
             for (int32_t i = 0; i < width; i++) x[i] += t->tile[r * width + i];
@@ -178,10 +189,10 @@ static void project_residual(cw_model *m, const cw_matrix *matrix, const cw_spli
 }
 
 static void project_gate_up(cw_model *m, const cw_layer *l, int32_t item, cw_thread *t) {
-    tile_walk w = walk(&m->gate_split, m->batch->n_tokens, l->gate_up.panels, item);
+    tile_walk w = walk(m, &m->gate_split, m->batch->n_tokens, l->gate_up.panels, item);
     float mixed[CW_CHUNK];
     while (next_tile(&w)) {
-        cw_gemm(&l->gate_up, &m->normed, w.row, w.rows, w.panel, w.panels, w.fresh, t->tile, 2 * CW_CHUNK);
+        multiply(&l->gate_up, &m->normed, &w, t, t->tile, 2 * CW_CHUNK);
         for (int32_t r = 0; r < w.rows; r++) {
             cw_swiglu(t->tile + r * 2 * CW_CHUNK, t->tile + (r * 2 + 1) * CW_CHUNK, CW_CHUNK, mixed);
             cw_quantize_chunk(mixed, &m->gated, w.row + r, w.panel / 8);
@@ -189,13 +200,12 @@ static void project_gate_up(cw_model *m, const cw_layer *l, int32_t item, cw_thr
     }
 }
 
-static void project_head(cw_model *m, int32_t item) {
+static void project_head(cw_model *m, int32_t item, cw_thread *t) {
     const cw_matrix *head = m->head.data ? &m->head : &m->embedding;
     const size_t stride = cw_logits_stride(m->config.vocab);
-    tile_walk w = walk(&m->head_split, m->batch->n_sampled, head->panels, item);
+    tile_walk w = walk(m, &m->head_split, m->batch->n_sampled, head->panels, item);
     while (next_tile(&w))
-        cw_gemm(head, &m->sampled, w.row, w.rows, w.panel, w.panels, w.fresh,
-                m->logits + (size_t)w.row * stride + w.panel * CW_LANES, stride);
+        multiply(head, &m->sampled, &w, t, m->logits + (size_t)w.row * stride + w.panel * CW_LANES, stride);
 }
 
 static void finish_step(cw_model *m, int32_t phase, int32_t item, cw_thread *t) {
@@ -204,7 +214,7 @@ static void finish_step(cw_model *m, int32_t phase, int32_t item, cw_thread *t) 
     if (phase == 0)
         norm_row(m, m->x + (size_t)m->batch->sampled[item] * (size_t)c->hidden, m->final_norm, &m->sampled, item, t);
     else if (phase == 1)
-        project_head(m, item);
+        project_head(m, item, t);
     else
         cw_top_k(m->logits + i * stride, c->vocab, c->candidates, t->keys, m->candidate_ids + i * k,
                  m->candidate_logits + i * k, m->logsumexp + i);

@@ -117,4 +117,5 @@ class OutputParser:
         return stop_token if reason == "stop" and not self._context.complete else None
 
     def _counted(self, usage: Usage) -> Usage:
-        return msgspec.structs.replace(usage, reasoning_tokens=self._context.tape.reasoning_tokens)
+        reasoning = self._context.tape.reasoning_tokens
+        return msgspec.structs.replace(usage, reasoning_tokens=reasoning) if reasoning else usage

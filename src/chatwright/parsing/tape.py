@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from chatwright.core.deltas import LogprobEntry
 from chatwright.parsing.pieces import Segment
@@ -27,12 +27,12 @@ class Tape:
         self._segments: deque[Segment] = deque()
         self._offset = 0
 
-    def write(self, segments: Iterable[Segment]) -> None:
+    def write(self, segments: Sequence[Segment]) -> None:
         """Append new text."""
-        fresh = list(segments)
-        if fresh:
-            self._segments.extend(fresh)
-            self.text = self.text[self.at :] + "".join(segment.text for segment in fresh)
+        if segments:
+            self._segments.extend(segments)
+            fresh = segments[0].text if len(segments) == 1 else "".join(segment.text for segment in segments)
+            self.text = self.text[self.at :] + fresh
             self.at = 0
 
     @property
@@ -59,6 +59,10 @@ class Tape:
         Hidden characters are left out; their token's entry is dropped too, unless they are part of a `marker`.
         """
         self.at += count
+        first = self._segments[0] if count else None
+        if first is not None and not self._offset and len(first.text) == count and not first.hidden:
+            self._account(self._segments.popleft(), keep_entries=True)  # a whole token: nearly always
+            return first.text
         shown: list[str] = []
         while count > 0:
             segment = self._segments[0]

@@ -34,11 +34,15 @@ class TextState:
         self._after_call = after_call
         self._held = ""
         self._bare = context.format.bare and kind == "content" and not after_call
+        self._plain = kind == "content" and not context.tools and context.reasoning is None and not self._trim
         context.tape.thinking = kind == "reasoning"
 
     def step(self) -> State | None:
         """Write all that can't be a marker, then go where the marker leads."""
         tape = self.context.tape
+        if self._plain:
+            self._emit(tape.take(tape.unread))
+            return None
         while tape.unread:
             if self._at_bare_call():
                 return CallState(self, "", bare=True)
@@ -91,7 +95,7 @@ class TextState:
         self._bare = False
 
     def _emit(self, text: str) -> None:
-        if self.kind == "content" and text.strip(WHITESPACE):
+        if self.kind == "content" and not self.context.content_seen and text.strip(WHITESPACE):
             self.context.content_seen = True
         self.context.writer.text(self.kind, text)
 

@@ -82,7 +82,11 @@ class Generation:
                     if first:
                         await self._admission.first_token()
                     for delta in deltas:
-                        await self._see(delta)
+                        if (
+                            self._check.active
+                        ):  # raises SchemaNotSatisfied instead of letting the client have it
+                            await self._check.take(delta)
+                        self._see(delta)
                         yield delta
                     if chunk.finish is not None or transcript.complete:
                         finished = True
@@ -92,7 +96,9 @@ class Generation:
             if not finished:
                 raise EngineFailed("The engine ended its answer without saying why.")
             for delta in transcript.finish():
-                await self._see(delta)
+                if self._check.active:
+                    await self._check.take(delta)
+                self._see(delta)
                 yield await self._finish(delta) if isinstance(delta, Finished) else delta
         except BaseException as ending:  # GeneratorExit and CancelledError: the client has gone
             await self._end(self._status_of(ending), self._counted())
@@ -106,10 +112,7 @@ class Generation:
         self._sampled += chunk.token_ids
         return opening + deltas if opening else deltas
 
-    async def _see(self, delta: Delta) -> None:
-        """Raises SchemaNotSatisfied instead of letting the client have it."""
-        if self._check.active:
-            await self._check.take(delta)
+    def _see(self, delta: Delta) -> None:
         self._usage = delta.usage
         if self._keeping is not None:
             self._keeping.take(delta)

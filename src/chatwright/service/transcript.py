@@ -59,8 +59,8 @@ class Transcript:
     def usage(self) -> Usage:
         """Counts so far; reasoning tokens are added by the parser."""
         return Usage(
-            prompt_tokens=self._prompt_tokens,
-            completion_tokens=self._sampled,
+            self._prompt_tokens,
+            self._sampled,
             cached_tokens=self._cached,
             accepted_prediction_tokens=self._accepted,
             rejected_prediction_tokens=self._rejected,

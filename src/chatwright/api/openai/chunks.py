@@ -103,6 +103,8 @@ class ChunkEncoder:
         if self.finished:
             raise EngineFailed("The answer went on after it had finished.")
         tail = self._usage_tail(running_usage(delta.usage)) if self._running else self._tail
+        if isinstance(delta, TextDelta) and not delta.logprobs:  # nearly all there are
+            return self._head + _TEXT[0] + self._encoder.encode(delta.text) + _TEXT[1] + tail
         event = self._head + self._encoder.encode(_choice(delta)) + tail
         if isinstance(delta, Finished):
             self.finished = True
@@ -114,6 +116,10 @@ class ChunkEncoder:
 
     def _usage_tail(self, usage: UsageObject) -> bytes:
         return b'],"usage":' + self._encoder.encode(usage) + b"}\n\n"
+
+
+_TEXT = msgspec.json.encode(ChunkChoice(delta=ChunkDelta(content=""))).split(b'""')
+"""What stands around the text of a chunk that has nothing else."""
 
 
 def _choice(delta: Delta) -> ChunkChoice:

@@ -51,6 +51,9 @@ def verify(drafts: Sequence[Draft], logits: Logits) -> list[Verified]:
     Positions are walked in waves over all sequences, since penalties at a position must see the drafts before
     it.
     """
+    if not any(draft.tokens for draft in drafts):
+        drawn = sample([_row(draft, 0) for draft in drafts], logits)
+        return [Verified([t], [p], 0) for t, p in zip(drawn.tokens, drawn.logprobs, strict=True)]
     lengths = [len(draft.sampler.out) for draft in drafts]
     results = [_forced(draft, logits) for draft in drafts]
     active = list(range(len(drafts)))

@@ -344,6 +344,51 @@ def test_a_short_prompt_does_not_wait_for_all_of_a_long_one():
     assert long.computed == 18, "what the short one left"
 
 
+def taught(decoding, **limits):
+    """A scheduler that knows its steps: 8 units and half a one a row or prompt token; `decoding` streams run."""
+    driver = Driver(
+        Scheduler(RunnerInfo("test", "test", 24, 4096, BLOCK, 4096, 8, True), SchedulerLimits(**limits))
+    )
+    for number in range(decoding):
+        driver.add(sequence_of(f"stream {number}", [number + 1], 1000))
+    driver.step()
+    pace = driver.scheduler.pace
+    pace.observe(0, 512, 8 + 256)
+    for _ in range(50):
+        pace.observe(decoding, 0, 8 + decoding / 2)
+        pace.observe(decoding, 20, 8 + decoding / 2 + 10)
+    return driver
+
+
+def test_a_short_prompt_enters_at_once_and_the_next_steps_are_shorter_for_it():
+    driver = taught(8)
+    usual = driver.scheduler.pace.allowance(8)
+    assert 30 <= usual < 60
+    driver.add(sequence_of("short", range(60), 8, arrival=1.0))
+    plan = driver.scheduler.schedule()
+    assert [work.count for work in plan.work if work.prefill] == [60]
+    for work in plan.work:
+        driver.scheduler.advance(work, driver._sampled(work))
+    driver.add(sequence_of("next", range(100, 160), 8, arrival=2.0))
+    owing = driver.scheduler.schedule()
+    allowed = driver.scheduler.pace.allowance(9)
+    assert [work.count for work in owing.work if work.prefill] == [allowed - (60 - usual)]
+
+
+def test_no_loan_is_given_to_a_prompt_that_it_does_not_get_through():
+    driver = taught(8)
+    usual = driver.scheduler.pace.allowance(8)
+    long = sequence_of("long", range(400), 8, arrival=1.0)
+    driver.add(long)
+    steps = 0
+    while long.generated == 0:
+        before = long.computed
+        driver.step()
+        steps += 1
+        assert long.computed - before <= usual + 1, "also at its end"
+    assert steps >= 400 // (usual + 1)
+
+
 def test_what_nobody_behind_can_use_goes_to_the_long_prompt():
     driver = Driver(make_scheduler(16, step_tokens=8))
     long = sequence_of("long", range(56), 8, reservation=64)

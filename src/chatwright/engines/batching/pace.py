@@ -60,14 +60,14 @@ class Pace:
         self._decode = _Line()
         self._per_prompt_token: float | None = None
 
-    def allowance(self, decoding: int) -> int:
-        """Prompt tokens the next step may hold beside `decoding` sequences; at least 1."""
+    def allowance(self, decoding: int, stretch: float | None = None) -> int:
+        """Prompt tokens the next step may hold beside `decoding` sequences; at least 1. `stretch` in place of the usual."""
         if decoding == 0:
             return self.step_tokens
         idle = self._decode.at(decoding, self._per_prompt_token)
         if not idle or not self._per_prompt_token:
             return min(self.step_tokens, FIRST_GUESS)
-        spare = (self.stretch - 1) * idle
+        spare = ((stretch or self.stretch) - 1) * idle
         return max(1, min(self.step_tokens, int(spare / self._per_prompt_token)))
 
     def draft_allowance(self, decoding: int, prompt: int) -> int:

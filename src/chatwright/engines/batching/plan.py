@@ -35,9 +35,12 @@ class Work:
 
 @dataclass(slots=True)
 class Plan:
-    """One step of at most `budget` prompt tokens. Saves come first, then restores, then the forward pass."""
+    """One step of at most `budget` prompt tokens, and `loan` more for a prompt that then is through. Saves come first, then
+    restores, then the forward pass.
+    """
 
     budget: int = 0
+    loan: int = 0
     work: list[Work] = field(default_factory=list)
     saves: list[tuple[Sequence, list[int]]] = field(default_factory=list)
     restores: list[Sequence] = field(default_factory=list)

@@ -22,18 +22,22 @@ from chatwright.engines.batching.waiting import WaitingQueue
 
 class SchedulerLimits(msgspec.Struct, frozen=True):
     """`max_sequences` run at once; a step holds at most `step_tokens` prompt tokens (one more where a chunk may not
-    leave a lone token); `stretch` bounds a step that mixes in prompt tokens, in times of one that doesn't.
+    leave a lone token); `stretch` bounds a step that mixes in prompt tokens, in times of one that doesn't; `burst` bounds
+    one that takes a whole prompt at once, for which the next ones are shorter.
     """
 
     max_sequences: int = 64
     step_tokens: int = 512
     stretch: float = 2.5
+    burst: float = 5.0
     prefix_cache: bool = True
 
     def __post_init__(self) -> None:
         """Raises ValueError for limits under which nothing could run."""
-        if self.max_sequences < 1 or self.step_tokens < 1 or not self.stretch >= 1:
-            raise ValueError("max_sequences, step_tokens and stretch must be at least 1")
+        if self.max_sequences < 1 or self.step_tokens < 1 or not self.burst >= self.stretch >= 1:
+            raise ValueError(
+                "max_sequences, step_tokens and stretch must be at least 1, burst at least stretch"
+            )
 
 
 class Scheduler:
@@ -52,6 +56,7 @@ class Scheduler:
         self.running: list[Sequence] = []
         self.preemptions = 0
         self.reserved = 0
+        self._owed = 0  # prompt tokens that were let in early
         self._least_chunk = 1 if info.exact_recompute else 2
 
     # -- coming and going ---------------------------------------------------------------------------------------
@@ -80,8 +85,8 @@ class Scheduler:
     def schedule(self) -> Plan:
         """Choose the next step. An empty plan means there is nothing to do."""
         decoding = sum(1 for s in self.running if s.pending == 1)
-        budget = max(self._least_chunk, self.pace.allowance(decoding))
-        plan = Plan(budget)
+        plan = self._open(decoding)
+        budget = plan.budget
         for sequence in list(self.running):
             if sequence.running:
                 budget -= self._continue(sequence, budget, plan)
@@ -95,14 +100,26 @@ class Scheduler:
         self._add_drafts(plan, decoding)
         return plan
 
-    def _turn(self, sequence: Sequence, budget: int, whole: int) -> int:
-        """A prompt too long for any such step leaves half of it to those behind, who may be short: nobody waits for all
+    def _open(self, decoding: int) -> Plan:
+        """A step's budget, less what earlier ones let in early: on the whole, running streams keep the same pace."""
+        allowed = self.pace.allowance(decoding)
+        owed, self._owed = self._owed, max(0, self._owed - allowed)
+        loan = 0 if owed or not decoding else self.pace.allowance(decoding, self.limits.burst) - allowed
+        return Plan(max(self._least_chunk, allowed - owed), max(0, loan))
+
+    def _turn(self, sequence: Sequence, budget: int, plan: Plan) -> int:
+        """Prompt tokens that a sequence may take of what is left.
+
+        A short prompt that a loan gets through takes it: one longer gap for the others in place of several steps for it.
+        A prompt too long for any such step leaves half of it to those behind, who may be short: nobody waits for all
         of somebody's 8,000 tokens. Prompts that fit go one after the other, which is soonest for all.
         """
-        if sequence.pending <= whole:
+        if budget < sequence.pending and sequence.prompt_length - sequence.cached <= budget + plan.loan:
+            return sequence.pending
+        if sequence.pending <= plan.budget:
             return budget
         others = len(self.waiting) or any(s is not sequence and s.pending > 1 for s in self.running)
-        return max(self._least_chunk, budget // 2) if others else budget
+        return max(self._least_chunk, budget // 2) if others and budget > 0 else budget
 
     def _give_rest(self, plan: Plan, budget: int) -> None:
         """What nobody behind could use goes to the first that is not through."""
@@ -117,9 +134,12 @@ class Scheduler:
     def _continue(self, sequence: Sequence, budget: int, plan: Plan) -> int:
         """Plan a running sequence's next tokens; returns the prompt tokens that took."""
         pending = sequence.pending
-        count = 1 if pending == 1 else self._chunk(pending, self._turn(sequence, budget, plan.budget))
+        count = 1 if pending == 1 else self._chunk(pending, self._turn(sequence, budget, plan))
         if count == 0 or not self._grow(sequence, sequence.computed + count, plan):
             return 0
+        if pending > 1 and count > budget:
+            self._owed += count - budget
+            plan.loan = 0
         prefill = sequence.generated == 0 or pending > 1
         plan.work.append(Work(sequence, count, count == pending, prefill))
         return count if prefill else 0
@@ -272,6 +292,8 @@ class Scheduler:
         if not self.info.exact_recompute:
             end = min(end, sequence.prompt_length)
         full = end // self.pool.block_size
+        if full <= first:
+            return
         hashes = sequence.block_hashes(full, self.pool.block_size)
         for index in range(first, full):
             self.pool.register(sequence.blocks[index], hashes[index])

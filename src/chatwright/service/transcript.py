@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
+
 from chatwright.core.chat import ChatRequest
 from chatwright.core.deltas import Delta, LogprobEntry
 from chatwright.core.generation import TokenChunk, TokenLogprob
@@ -84,9 +86,22 @@ class Transcript:
         before = self._parser.tokens
         self._sampled += len(chunk.token_ids)
         deltas = self._parser.feed(pieces, self.usage)
-        if self._parser.complete:
-            self._sampled += self._parser.tokens - before - len(chunk.token_ids)
+        used = self._parser.tokens - before
+        if self._parser.complete and used < len(chunk.token_ids):
+            self._give_back(chunk, used)
+            deltas = [self._recounted(delta) for delta in deltas]
         return deltas
+
+    def _give_back(self, chunk: TokenChunk, used: int) -> None:
+        """Of the chunk that completed the answer only the first `used` tokens are part of it; its drafts come first."""
+        self._sampled -= len(chunk.token_ids) - used
+        dropped = max(0, chunk.accepted_draft_tokens - used)
+        self._accepted -= dropped
+        self._rejected += dropped
+
+    def _recounted(self, delta: Delta) -> Delta:
+        usage = msgspec.structs.replace(self.usage, reasoning_tokens=delta.usage.reasoning_tokens)
+        return msgspec.structs.replace(delta, usage=usage)
 
     def finish(self) -> list[Delta]:
         """Flush; the last Delta is Finished. Call once, after the last `feed`."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from chatwright.accounts.account import Account
@@ -49,6 +51,23 @@ async def test_engine_gets_everything_resolved(hello, opened, new_request, accou
     assert request.sampling.eos_token_ids == (EOS,)
     assert request.sampling.seed >= 0
     assert (request.cache_salt, request.fair_key) == (account.cache_group, "p1/default")
+
+
+async def test_a_long_prediction_is_cut_to_what_an_answer_can_hold_and_encoded_in_a_thread(
+    hello, opened, new_request, default_tokenizer, monkeypatch
+):
+    threads = []
+    real = default_tokenizer._backend.encode_batch_fast
+
+    class Watched:
+        def encode_batch_fast(self, texts, **options):
+            threads.append((len(texts[0]), threading.current_thread() is threading.main_thread()))
+            return real(texts, **options)
+
+    monkeypatch.setattr(default_tokenizer, "_backend", Watched())
+    await fold((await opened(hello, new_request(prediction="ab " * 20_000))).deltas)
+    assert len(hello.requests[0].draft_token_ids) == 8192
+    assert (60_000, False) in threads
 
 
 async def test_unseeded_requests_get_different_seeds(hello, opened, new_request):

@@ -20,7 +20,7 @@ from chatwright.service.constraint import compile_answer
 from chatwright.service.handoff import Handoffs
 from chatwright.service.length import Fit, fit
 from chatwright.service.model import ServedModel
-from chatwright.service.prompt import BuiltPrompt, build_prompt
+from chatwright.service.prompt import BuiltPrompt, build_prompt, encode
 from chatwright.service.resolve import check_ids, check_token_ids, resolve_sampling
 from chatwright.service.thinking import check_effort, thinking_budget
 
@@ -72,7 +72,7 @@ async def prepare(
         sampling=resolve_sampling(request.sampling, model, length.max_tokens),
         grammar=compiled.grammar,
         thinking=thinking if compiled.grammar is not None else None,
-        draft_token_ids=_draft(request, model),
+        draft_token_ids=await _draft(request, model),
         handoff=handoff,
         affinity=affinity or "",
         **_scheduling(account, tier, length, deadline),
@@ -111,9 +111,9 @@ def _handoff(
     return handoffs.resume(asked, account, model.card.id, prompt.token_ids)
 
 
-def _draft(request: ChatRequest, model: ServedModel) -> tuple[int, ...]:
-    """Tokens the client expects: only ever a guess that is verified."""
+async def _draft(request: ChatRequest, model: ServedModel) -> tuple[int, ...]:
+    """Tokens the client expects: only ever a guess that is verified, and never longer than an answer could be."""
     if request.prediction:
-        return model.tokenizer.encode(request.prediction)
+        return (await encode(model.tokenizer, request.prediction))[: model.context_length]
     check_ids("disaggregated_params.draft_tokens", request.draft_token_ids, model.tokenizer.token_count)
     return request.draft_token_ids

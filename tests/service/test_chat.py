@@ -19,6 +19,7 @@ from chatwright.core.errors import (
     UnsupportedParameter,
 )
 from chatwright.core.messages import Message
+from chatwright.service import chat
 from chatwright.service.fold import fold
 
 EOS = 2
@@ -84,6 +85,23 @@ async def test_stop_string_closes_the_engine(recut, opened, new_request, default
     assert (completion.content, completion.stop_reason) == ("one t", "wo t")
     assert completion.usage.completion_tokens == 3
     assert engine.closed == 1
+
+
+@pytest.mark.parametrize(("length", "on_loop"), [(100, True), (1000, False)])
+async def test_many_long_stop_strings_are_prepared_in_a_thread(
+    hello, opened, new_request, monkeypatch, length, on_loop
+):
+    threads = []
+
+    class Watched(chat.Transcript):
+        def __init__(self, *arguments):
+            threads.append(threading.current_thread() is threading.main_thread())
+            super().__init__(*arguments)
+
+    monkeypatch.setattr(chat, "Transcript", Watched)
+    stops = tuple(f"{number}".rjust(length, "-") for number in range(10))
+    completion = await fold((await opened(hello, new_request(stop=stops))).deltas)
+    assert (completion.content, threads) == ("Hello world.", [on_loop])
 
 
 async def test_closing_the_answer_closes_the_engine(hello, opened, new_request):

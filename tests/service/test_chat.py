@@ -54,21 +54,36 @@ async def test_engine_gets_everything_resolved(hello, opened, new_request, accou
     assert (request.cache_salt, request.fair_key) == (account.cache_group, "p1/default")
 
 
-async def test_a_long_prediction_is_cut_to_what_an_answer_can_hold_and_encoded_in_a_thread(
-    hello, opened, new_request, default_tokenizer, monkeypatch
-):
-    threads = []
+@pytest.fixture
+def encodings(default_tokenizer, monkeypatch):
+    """(length, in the main thread) of each text that is encoded."""
+    seen = []
     real = default_tokenizer._backend.encode_batch_fast
 
     class Watched:
         def encode_batch_fast(self, texts, **options):
-            threads.append((len(texts[0]), threading.current_thread() is threading.main_thread()))
+            seen.append((len(texts[0]), threading.current_thread() is threading.main_thread()))
             return real(texts, **options)
 
     monkeypatch.setattr(default_tokenizer, "_backend", Watched())
+    return seen
+
+
+async def test_a_long_prediction_is_cut_to_what_an_answer_can_hold_and_encoded_in_a_thread(
+    hello, opened, new_request, encodings
+):
     await fold((await opened(hello, new_request(prediction="ab " * 20_000))).deltas)
     assert len(hello.requests[0].draft_token_ids) == 8192
-    assert (60_000, False) in threads
+    assert (60_000, False) in encodings
+
+
+@pytest.mark.parametrize(("count", "on_loop"), [(2, True), (20, False)])
+async def test_many_long_bad_words_are_encoded_in_a_thread(
+    hello, opened, new_request, encodings, count, on_loop
+):
+    words = tuple(f"{number}".rjust(500, "x") for number in range(count))
+    await fold((await opened(hello, new_request(bad_words=words))).deltas)
+    assert [main for length, main in encodings if length == 500] == [on_loop] * count
 
 
 async def test_unseeded_requests_get_different_seeds(hello, opened, new_request):

@@ -99,6 +99,13 @@ async def test_two_clients_share_a_loop_and_each_gets_its_own_tokens(server):
     assert a != b
 
 
+async def test_an_engine_that_fails_the_self_check_says_so_in_its_fingerprint(server):
+    await server.start(batch_noise=0.001)
+    hello = await server.one.receive()
+    assert hello.info.fingerprint == "simulated-varying"
+    assert "batch" in hello.warnings[0]
+
+
 async def test_a_client_that_goes_away_takes_its_requests_along_and_no_others(server):
     await server.start(step_seconds=0.01)
     await greeted(server)

@@ -77,4 +77,5 @@ def _simulated(options: EngineOptions) -> Runner:
         step_seconds=numbers.get("step_seconds", 0.0),
         row_seconds=numbers.get("row_seconds", 0.0),
         fail_after=numbers.get("fail_after"),
+        batch_noise=numbers.get("batch_noise", 0.0),
     )

@@ -16,7 +16,6 @@ from chatwright.engines.batching.runner import Runner, RunnerInfo
 from chatwright.engines.batching.selfcheck import SelfCheck
 from chatwright.engines.streams import RequestStreams
 
-
 VARYING = "-varying"
 """Ends the fingerprint of an engine whose texts may depend on more than the request."""
 

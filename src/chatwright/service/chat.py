@@ -12,7 +12,7 @@ from chatwright.accounts.limits import RateLimitStatus
 from chatwright.accounts.tiers import tier_of
 from chatwright.core.chat import ChatRequest
 from chatwright.core.deltas import ContextHandle
-from chatwright.core.generation import GenerationRequest
+from chatwright.core.generation import GenerationRequest, TokenLogprob
 from chatwright.service.admission import Admissions
 from chatwright.service.answer import Answer
 from chatwright.service.catalog import Catalog
@@ -108,13 +108,19 @@ class ChatService:
         )
 
     def _issue(
-        self, generation: GenerationRequest, account: Account, model: ServedModel, first: Sequence[int]
+        self,
+        generation: GenerationRequest,
+        account: Account,
+        model: ServedModel,
+        first: Sequence[int],
+        logprobs: Sequence[TokenLogprob],
     ) -> ContextHandle | None:
         """What a context's answer carries; None for every other request."""
         handoff = generation.handoff
         if handoff is None or handoff.kind != "context":
             return None
-        return self._handoffs.issue(handoff, account, model.card.id, generation.prompt_token_ids, first)
+        prompt = generation.prompt_token_ids
+        return self._handoffs.issue(handoff, account, model.card.id, prompt, first, logprobs)
 
 
 async def _transcript(request: ChatRequest, model: ServedModel, prepared: Prepared) -> Transcript:

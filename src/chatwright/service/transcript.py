@@ -29,6 +29,7 @@ class Transcript:
     ) -> None:
         self._tokenizer = model.tokenizer
         self._options = request.output
+        self._wants_logprobs = request.sampling.logprobs is not None
         self._detokenizer = IncrementalDetokenizer(
             model.tokenizer, skip_special_tokens=request.output.skip_special_tokens
         )
@@ -68,9 +69,13 @@ class Transcript:
             rejected_prediction_tokens=self._rejected,
         )
 
-    def resume(self, token_ids: Sequence[int]) -> list[Delta]:
+    def resume(self, token_ids: Sequence[int], logprobs: Sequence[TokenLogprob]) -> list[Delta]:
         """Take up an answer whose first tokens another process sampled; they are read but not counted here."""
-        pieces = [Piece(piece.text, piece.special) for piece in map(self._detokenizer.feed, token_ids)]
+        if not (self._wants_logprobs and logprobs):
+            pieces = [Piece(piece.text, piece.special) for piece in map(self._detokenizer.feed, token_ids)]
+        else:
+            chunk = TokenChunk(tuple(token_ids), tuple(logprobs))
+            pieces = [self._piece(chunk, index) for index in range(len(logprobs))]
         return self._parser.feed(pieces, self.usage)
 
     def feed(self, chunk: TokenChunk) -> list[Delta]:

@@ -97,7 +97,7 @@ class ChatService:
             id=prepared.generation.id,
             created=int(time.time()),
             model=request.model,
-            fingerprint=_fingerprint(model),
+            fingerprint=partial(_fingerprint, model),
             prompt_tokens=prepared.prompt_tokens,
             deltas=deltas,
             rate_limits=admission.rate_limits,

@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from chatwright.accounts.account import Account
+from chatwright.core.chat import Disaggregation
 from chatwright.core.deltas import Finished, Started, TextDelta
 from chatwright.core.errors import (
     ContextLengthExceeded,
@@ -84,6 +85,13 @@ async def test_many_long_bad_words_are_encoded_in_a_thread(
     words = tuple(f"{number}".rjust(500, "x") for number in range(count))
     await fold((await opened(hello, new_request(bad_words=words))).deltas)
     assert [main for length, main in encodings if length == 500] == [on_loop] * count
+
+
+async def test_the_first_half_of_a_request_sets_aside_no_room_for_the_second(hello, opened, new_request):
+    await fold((await opened(hello, new_request(disaggregation=Disaggregation("context")))).deltas)
+    (sent,) = hello.requests
+    assert sent.sampling.max_tokens == 1
+    assert sent.reservation == len(sent.prompt_token_ids) + 1
 
 
 async def test_unseeded_requests_get_different_seeds(hello, opened, new_request):

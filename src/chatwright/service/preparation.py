@@ -67,7 +67,8 @@ async def prepare(
     compiled = await compile_answer(request, model, built.prompt.text, limits_thinking=thinking is not None)
     handoff = _handoff(request, account, model, built.prompt, handoffs)
     if handoff is not None and handoff.kind == "context":
-        length = msgspec.structs.replace(length, max_tokens=1)
+        need = len(built.prompt.token_ids) + 1
+        length = msgspec.structs.replace(length, max_tokens=1, reservation=need)
     generation = GenerationRequest(
         id=f"chatcmpl-{uuid.uuid4().hex}",
         prompt_token_ids=built.prompt.token_ids,

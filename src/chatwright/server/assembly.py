@@ -253,6 +253,7 @@ def _options(
             ),
             speculation=SpeculationLimits(enabled=settings.speculation),
         ),
+        reproducible=one.reproducible,
         handoff_folder=str(settings.home / "contexts") if settings.disaggregation or one.pools else None,
         handoff_requests=settings.disaggregation,
         sentence_ends=np.packbits(tokenizer.ends_sentence()).tobytes(),

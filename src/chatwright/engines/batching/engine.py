@@ -22,7 +22,7 @@ VARYING = "-varying"
 
 def engine_info(runner: RunnerInfo, checked: SelfCheck | None = None) -> EngineInfo:
     """What the seam above batching shows of a runner, as far as that was checked."""
-    broken = checked is not None and checked.broken
+    broken = not runner.reproducible or (checked is not None and checked.broken)
     return EngineInfo(
         name=runner.name,
         fingerprint=runner.fingerprint + (VARYING if broken else ""),

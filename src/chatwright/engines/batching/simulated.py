@@ -38,6 +38,7 @@ class SimulatedRunner:
         row_seconds: float = 0.0,
         fail_after: float | None = None,
         batch_noise: float = 0.0,
+        reproducible: bool = True,
     ) -> None:
         self._info = RunnerInfo(
             name="simulated",
@@ -48,6 +49,7 @@ class SimulatedRunner:
             block_count=block_count,
             candidates=min(candidates, vocab_size),
             exact_recompute=exact_recompute,
+            reproducible=reproducible or (exact_recompute and not batch_noise),
         )
         self._blocks = np.full((block_count, block_size), -1, np.int32)
         self._step_seconds = step_seconds

@@ -69,7 +69,8 @@ def block_bytes(model_xml: Path) -> int:
 class OpenVINORunner:
     """Decoder on the CPU plugin. With a bf16 hint, bf16 KV and default dynamic quantisation its logits don't
     depend on the batch; on processors without bf16 it computes in float32, where they may in the last digits.
-    Raises EngineFailed for a folder that holds no such model.
+    That takes company for small batches; without `reproducible` they go alone. Raises EngineFailed for a folder that holds
+    no such model.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class OpenVINORunner:
         threads: int,
         candidates: int = 64,
         cache_dir: Path | None = None,
+        reproducible: bool = True,
     ) -> None:
         core = ov.Core()
         with _blamed_on(model_xml):
@@ -95,8 +97,8 @@ class OpenVINORunner:
             least_rows = _AMX_ROWS if precision is _BF16 and _has_amx() else 1
             fingerprint = _fingerprint(model_xml, precision, least_rows)
         self._scratch_block = block_count
-        self._threads = threads
-        self._least_rows = least_rows
+        self._least_sequences = threads if reproducible else 1
+        self._least_rows = least_rows if reproducible else 1
         self._info = RunnerInfo(
             name="openvino",
             fingerprint=fingerprint,
@@ -106,6 +108,7 @@ class OpenVINORunner:
             block_count=block_count,
             candidates=min(candidates, vocabulary),
             exact_recompute=False,
+            reproducible=reproducible,
         )
 
     def _bind_caches(self, block_count: int) -> list[ov.Tensor]:
@@ -131,7 +134,7 @@ class OpenVINORunner:
         """Body for every token, head for the sampled rows."""
         missing = self._least_rows - len(batch.token_ids)
         if len(batch.token_ids) == len(batch.past_lens):
-            missing = max(missing, self._threads - len(batch.past_lens))
+            missing = max(missing, self._least_sequences - len(batch.past_lens))
         if missing > 0:
             batch = self._accompanied(batch, missing)
         ends = batch.past_lens + np.diff(batch.subsequence_begins)

@@ -108,6 +108,15 @@ async def test_only_so_many_wait_for_a_load(log: list[str]) -> None:
     assert (await b.stats()).waiting == 0
 
 
+async def test_a_closed_engine_takes_no_room(log: list[str]) -> None:
+    a, b, c = engines(log, 10, a=5, b=5, c=5)
+    await tokens(a)
+    await tokens(b)
+    await b.close()
+    await tokens(c)
+    assert log == ["+a", "+b", "-b", "+c"], "a could stay"
+
+
 def test_a_model_larger_than_the_budget_is_refused(log: list[str]) -> None:
     with pytest.raises(EngineFailed, match="11 bytes"):
         engines(log, 10, a=11)

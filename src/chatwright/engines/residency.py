@@ -45,6 +45,11 @@ class Residency:
                 raise
             await victim.unload()
 
+    def forget(self, engine: OnDemandEngine) -> None:
+        """It takes no room any more, however it came to be unloaded."""
+        if engine in self._loaded:
+            self._loaded.remove(engine)
+
     def release(self, engine: OnDemandEngine) -> None:
         """A request of this engine has ended."""
         engine.active -= 1
@@ -97,6 +102,7 @@ class OnDemandEngine:
 
     async def close(self) -> None:
         """Unload for good."""
+        self._residency.forget(self)
         await self._engine.close()
 
     async def load(self) -> None:

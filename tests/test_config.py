@@ -147,6 +147,10 @@ def test_home_is_made_absolute(monkeypatch):
         ),
         ('[[models]]\nmodel = "m"\nkv_cache_gib = -1', ["models.[0].kv_cache_gib", "-1"]),
         ('[[models]]\nmodel = "m"\nengine = "scripted"', ["models.[0]", "script is missing"]),
+        (
+            '[[models]]\nmodel = "m"\nengine = "scripted"\nscript = "s"\nreproducible = false',
+            ["models.[0]", "reproducible is for engine processes"],
+        ),
         ('[[models]]\nmodel = "m"\nscript = "s.json"', ["models.[0]", "script is only for"]),
         ('[[models]]\nmodel = "m"\ninterval_ms = 5', ["models.[0]", "interval_ms is only for"]),
         ("port = ", ["chatwright.toml", "no TOML"]),

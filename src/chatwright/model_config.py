@@ -136,6 +136,11 @@ class ModelSettings(BaseModel):
         description="Memory for KV blocks in GiB, of each engine process; default: a quarter of what is free, at most 8,"
         " divided among them.",
     )
+    reproducible: bool = Field(
+        default=True,
+        description="Keep the promise of `seed` in any batch and after any preemption. False is faster on the OpenVINO kernels,"
+        " and `system_fingerprint` says so; the native ones keep it at full speed.",
+    )
     script: Path | None = Field(
         default=None,
         description="JSON file with the answers of a scripted engine: an array of texts or arrays of token ids.",
@@ -155,6 +160,8 @@ class ModelSettings(BaseModel):
         if self.engine != "scripted" and given:
             raise ValueError(f'{min(given)} is only for engine = "scripted"')
         remote = self.engine in WIRE_ENGINES
+        if not self.reproducible and (remote or self.engine == "scripted"):
+            raise ValueError("reproducible is for engine processes of this server")
         if remote and not self.backends:
             raise ValueError(f'backends is missing: engine = "{self.engine}" needs at least one server')
         if self.backends and not remote:

@@ -80,7 +80,7 @@ class FakeService:
             id="chatcmpl-" + "0" * 32,
             created=1_700_000_000,
             model=request.model,
-            fingerprint="fp_test",
+            fingerprint=lambda: "fp_test",
             prompt_tokens=7,
             deltas=self._deltas(request),
             truncated_tokens=self.truncated_tokens,

@@ -30,6 +30,22 @@ def test_two_steps_equal_one(api, sampling) -> None:
     assert first["message"]["content"] + stream.content == whole["message"]["content"]
 
 
+@pytest.mark.proves("disaggregated_params")
+@pytest.mark.parametrize("max_tokens", [1, 2, 12])
+def test_two_steps_equal_one_down_to_logprobs_and_the_shortest_answer(api, max_tokens) -> None:
+    asked = {"max_tokens": max_tokens, "logprobs": True, "top_logprobs": 3}
+    whole = api.choice(messages=OCEAN, **asked)
+    handle = context(api, **asked)["disaggregated_params"]
+    second = api.ask(messages=OCEAN, disaggregated_params=resumed(handle), **asked)
+    assert second["choices"][0] == whole
+    assert second["usage"]["completion_tokens"] == max_tokens - 1
+    plain = api.choice(messages=OCEAN, disaggregated_params=resumed(handle), max_tokens=max_tokens)
+    assert (plain["message"], plain["logprobs"]) == (whole["message"], None)
+    stream = api.stream(messages=OCEAN, disaggregated_params=resumed(handle), **asked)
+    assert stream.logprobs == whole["logprobs"]["content"][1:]
+    assert stream.finish == ("length", None)
+
+
 def test_streamed_context_carries_the_state_in_its_last_chunk(api) -> None:
     stream = api.stream(messages=OCEAN, disaggregated_params={"request_type": "Context_Only"})
     handle = stream.choices[-1]["disaggregated_params"]

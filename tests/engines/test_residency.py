@@ -8,7 +8,7 @@ from contextlib import aclosing
 import pytest
 
 from chatwright.core.engine import EngineInfo
-from chatwright.core.errors import DeadlineExceeded, EngineFailed
+from chatwright.core.errors import DeadlineExceeded, EngineFailed, Overloaded
 from chatwright.core.generation import GenerationRequest
 from chatwright.core.sampling import SamplingParams
 from chatwright.engines.residency import OnDemandEngine, Residency
@@ -87,6 +87,34 @@ async def test_deadline_passes_while_memory_is_busy(log: list[str]) -> None:
         assert (await anext(stream)).token_ids == (6,)
     assert await tokens(a) == [5, 6, 7]
     assert log == ["+a"]
+
+
+async def test_only_so_many_wait_for_a_load(log: list[str]) -> None:
+    residency = Residency(10)
+    a, b = (
+        OnDemandEngine(Loads(name, log), 10, residency, EXPECTED, max_waiting=2, max_waiting_tokens=100)
+        for name in "ab"
+    )
+    async with aclosing(a.generate(request(1))) as stream:
+        await anext(stream)
+        waiting = [asyncio.create_task(anext(b.generate(request(number)))) for number in (2, 3)]
+        await asyncio.sleep(0)
+        assert (await b.stats()).waiting == 2
+        with pytest.raises(Overloaded) as refusal:
+            await tokens(b)
+        assert refusal.value.retry_after
+    await asyncio.gather(*waiting)
+    assert await tokens(b) == [5, 6, 7]
+    assert (await b.stats()).waiting == 0
+
+
+async def test_a_closed_engine_takes_no_room(log: list[str]) -> None:
+    a, b, c = engines(log, 10, a=5, b=5, c=5)
+    await tokens(a)
+    await tokens(b)
+    await b.close()
+    await tokens(c)
+    assert log == ["+a", "+b", "-b", "+c"], "a could stay"
 
 
 def test_a_model_larger_than_the_budget_is_refused(log: list[str]) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from chatwright.accounts.account import Account
+from chatwright.core.chat import Disaggregation
 from chatwright.core.deltas import Finished, Started, TextDelta
 from chatwright.core.errors import (
     ContextLengthExceeded,
@@ -17,6 +20,7 @@ from chatwright.core.errors import (
     UnsupportedParameter,
 )
 from chatwright.core.messages import Message
+from chatwright.service import chat
 from chatwright.service.fold import fold
 
 EOS = 2
@@ -51,6 +55,45 @@ async def test_engine_gets_everything_resolved(hello, opened, new_request, accou
     assert (request.cache_salt, request.fair_key) == (account.cache_group, "p1/default")
 
 
+@pytest.fixture
+def encodings(default_tokenizer, monkeypatch):
+    """(length, in the main thread) of each text that is encoded."""
+    seen = []
+    real = default_tokenizer._backend.encode_batch_fast
+
+    class Watched:
+        def encode_batch_fast(self, texts, **options):
+            seen.append((len(texts[0]), threading.current_thread() is threading.main_thread()))
+            return real(texts, **options)
+
+    monkeypatch.setattr(default_tokenizer, "_backend", Watched())
+    return seen
+
+
+async def test_a_long_prediction_is_cut_to_what_an_answer_can_hold_and_encoded_in_a_thread(
+    hello, opened, new_request, encodings
+):
+    await fold((await opened(hello, new_request(prediction="ab " * 20_000))).deltas)
+    assert len(hello.requests[0].draft_token_ids) == 8192
+    assert (60_000, False) in encodings
+
+
+@pytest.mark.parametrize(("count", "on_loop"), [(2, True), (20, False)])
+async def test_many_long_bad_words_are_encoded_in_a_thread(
+    hello, opened, new_request, encodings, count, on_loop
+):
+    words = tuple(f"{number}".rjust(500, "x") for number in range(count))
+    await fold((await opened(hello, new_request(bad_words=words))).deltas)
+    assert [main for length, main in encodings if length == 500] == [on_loop] * count
+
+
+async def test_the_first_half_of_a_request_sets_aside_no_room_for_the_second(hello, opened, new_request):
+    await fold((await opened(hello, new_request(disaggregation=Disaggregation("context")))).deltas)
+    (sent,) = hello.requests
+    assert sent.sampling.max_tokens == 1
+    assert sent.reservation == len(sent.prompt_token_ids) + 1
+
+
 async def test_unseeded_requests_get_different_seeds(hello, opened, new_request):
     for _ in range(3):
         await fold((await opened(hello, new_request())).deltas)
@@ -65,6 +108,23 @@ async def test_stop_string_closes_the_engine(recut, opened, new_request, default
     assert (completion.content, completion.stop_reason) == ("one t", "wo t")
     assert completion.usage.completion_tokens == 3
     assert engine.closed == 1
+
+
+@pytest.mark.parametrize(("length", "on_loop"), [(100, True), (1000, False)])
+async def test_many_long_stop_strings_are_prepared_in_a_thread(
+    hello, opened, new_request, monkeypatch, length, on_loop
+):
+    threads = []
+
+    class Watched(chat.Transcript):
+        def __init__(self, *arguments):
+            threads.append(threading.current_thread() is threading.main_thread())
+            super().__init__(*arguments)
+
+    monkeypatch.setattr(chat, "Transcript", Watched)
+    stops = tuple(f"{number}".rjust(length, "-") for number in range(10))
+    completion = await fold((await opened(hello, new_request(stop=stops))).deltas)
+    assert (completion.content, threads) == ("Hello world.", [on_loop])
 
 
 async def test_closing_the_answer_closes_the_engine(hello, opened, new_request):

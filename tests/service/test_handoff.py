@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from chatwright.accounts.account import Account
 from chatwright.core.chat import Disaggregation
 from chatwright.core.errors import ContextNotFound, InvalidRequest, MissingParameter
-from chatwright.core.generation import Handoff
+from chatwright.core.generation import Handoff, TokenLogprob
 from chatwright.service.handoff import TTL_SECONDS, Handoffs
 
 MINE = Account("k1", "mine", "p", "g")
@@ -48,6 +48,13 @@ def continuation(handoffs: Handoffs, **changes: object) -> Disaggregation:
 
 def test_state_resumes_what_was_issued(handoffs: Handoffs) -> None:
     assert handoffs.resume(continuation(handoffs), MINE, "m", PROMPT) == Handoff("continuation", 42, (9,))
+
+
+def test_what_was_reported_of_the_first_token_travels_with_it(handoffs: Handoffs) -> None:
+    entry = TokenLogprob(9, -0.5, ((9, -0.5), (8, -1.25)))
+    handle = handoffs.issue(Handoff("context", 42), MINE, "m", PROMPT, [9], [entry])
+    asked = Disaggregation("continuation", 42, handle.state, (9,))
+    assert handoffs.resume(asked, MINE, "m", PROMPT).first_logprobs == (entry,)
 
 
 def test_servers_with_one_secret_understand_each_other(handoffs: Handoffs, clock: Clock) -> None:

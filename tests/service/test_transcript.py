@@ -69,6 +69,17 @@ def test_tokens_after_a_stop_string_do_not_count(transcript, default_tokenizer):
     assert finished.usage.completion_tokens == 2
 
 
+def test_drafts_after_a_stop_string_are_rejected_ones(transcript, default_tokenizer):
+    tokens = default_tokenizer.encode("one two three four")
+    chunk = TokenChunk(tokens, accepted_draft_tokens=3, rejected_draft_tokens=1)
+    one = transcript(stop=("two",))
+    running = one.feed(chunk)[-1].usage
+    usage = one.finish()[-1].usage
+    assert running == usage
+    assert usage.completion_tokens == usage.accepted_prediction_tokens == 2
+    assert usage.rejected_prediction_tokens == 2
+
+
 def test_incomplete_character_ends_as_a_replacement(transcript, default_tokenizer):
     first, _ = default_tokenizer.encode("🙂")
     text, entries, finished = ended(

@@ -36,7 +36,7 @@ STOP_TOKEN_IDS = Limit("stop_token_ids", 1024, "items")
 LOGIT_BIAS = Limit("logit_bias", 4096, "entries")
 BAD = Limit("bad", 256, "items")
 BAD_LENGTH = Limit("bad.[i]", 1000, "characters")
-BAD_TOKEN_IDS = Limit("bad_token_ids", 4096, "items")
+BAD_TOKEN_IDS = Limit("bad_token_ids", 1024, "items")
 
 TOOLS = Limit("tools", 1024, "items")
 TOOL_NAME = Limit("tools.[i].function.name", 128, "characters")

@@ -41,12 +41,14 @@ class Handoff(msgspec.Struct, frozen=True):
     """Prefill in one process, decode in another (contract, section 8).
 
     context: the KV of the prompt is kept under `context_id` once the first token is sampled. continuation: it is
-    taken from there instead of a prefill, and generation goes on after `first_token_ids`, which count as generated.
+    taken from there instead of a prefill, and generation goes on after `first_token_ids`, which count as generated;
+    `first_logprobs` is what was reported of them, where that was asked for.
     """
 
     kind: Literal["context", "continuation"]
     context_id: int
     first_token_ids: tuple[int, ...] = ()
+    first_logprobs: tuple[TokenLogprob, ...] = ()
 
 
 class GenerationRequest(msgspec.Struct, frozen=True):

@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator
 from chatwright.core.engine import Engine, EngineInfo, EngineStats
 from chatwright.core.errors import DeadlineExceeded, EngineFailed
 from chatwright.core.generation import GenerationRequest, TokenChunk
+from chatwright.engines.batching.backlog import Backlog
 
 
 class Residency:
@@ -44,6 +45,11 @@ class Residency:
                 raise
             await victim.unload()
 
+    def forget(self, engine: OnDemandEngine) -> None:
+        """It takes no room any more, however it came to be unloaded."""
+        if engine in self._loaded:
+            self._loaded.remove(engine)
+
     def release(self, engine: OnDemandEngine) -> None:
         """A request of this engine has ended."""
         engine.active -= 1
@@ -54,13 +60,24 @@ class Residency:
 class OnDemandEngine:
     """An engine that is in memory only while it is used, or while nothing else needs the room.
 
-    `size` is in bytes, `expected` what is known of it before its first load. Raises EngineFailed where it can never fit.
+    `size` is in bytes, `expected` what is known of it before its first load; `max_waiting` requests and
+    `max_waiting_tokens` of their prompts may wait for a load. Raises EngineFailed where it can never fit.
     """
 
-    def __init__(self, engine: Engine, size: int, residency: Residency, expected: EngineInfo) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        size: int,
+        residency: Residency,
+        expected: EngineInfo,
+        *,
+        max_waiting: int = 256,
+        max_waiting_tokens: int = 1_000_000,
+    ) -> None:
         self._engine = engine
         self._residency = residency
         self._info = expected
+        self._waiting = Backlog(max_waiting, max_waiting_tokens)
         self.size = size
         self.active = 0
         self.idle = asyncio.Event()
@@ -85,6 +102,7 @@ class OnDemandEngine:
 
     async def close(self) -> None:
         """Unload for good."""
+        self._residency.forget(self)
         await self._engine.close()
 
     async def load(self) -> None:
@@ -97,8 +115,12 @@ class OnDemandEngine:
         await self._engine.close()
 
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[TokenChunk]:
-        """See `Engine.generate`; waits for the load first."""
-        await self._acquire(request.deadline)
+        """See `Engine.generate`; waits for the load first. Raises Overloaded at once where too many do already."""
+        self._waiting.enter(request)
+        try:
+            await self._acquire(request.deadline)
+        finally:
+            self._waiting.leave(request, started=False)
         try:
             chunks = self._engine.generate(request)
             try:
@@ -119,5 +141,7 @@ class OnDemandEngine:
             ) from None
 
     async def stats(self) -> EngineStats:
-        """Of the engine; empty while it is not loaded."""
-        return await self._engine.stats() if self._engine.ready else EngineStats()
+        """Of the engine; while it is not loaded only what waits for it."""
+        if self._engine.ready:
+            return await self._engine.stats()
+        return EngineStats(waiting=self._waiting.requests, waiting_tokens=self._waiting.tokens)

@@ -167,7 +167,14 @@ def _engine(
         if residency is None:
             return engine
         size = resident_bytes(options, one, _weights_bytes(options) + PROCESS_BYTES)
-        return OnDemandEngine(engine, size, residency, EngineInfo(kind, "", tokenizer.vocab_size, context))
+        return OnDemandEngine(
+            engine,
+            size,
+            residency,
+            EngineInfo(kind, "", tokenizer.vocab_size, context),
+            max_waiting=settings.max_waiting_requests,
+            max_waiting_tokens=settings.max_waiting_tokens,
+        )
     assert one.script is not None
     path = one.script.expanduser()
     try:
@@ -246,6 +253,7 @@ def _options(
             ),
             speculation=SpeculationLimits(enabled=settings.speculation),
         ),
+        reproducible=one.reproducible,
         handoff_folder=str(settings.home / "contexts") if settings.disaggregation or one.pools else None,
         handoff_requests=settings.disaggregation,
         sentence_ends=np.packbits(tokenizer.ends_sentence()).tobytes(),

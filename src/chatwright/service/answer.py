@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
 from chatwright.accounts.limits import RateLimitStatus
@@ -14,7 +14,8 @@ from chatwright.service.record import RequestRecord
 class Answer:
     """An admitted request. Iterate `deltas` once; closing it aborts the generation within one engine step.
 
-    `id` is "chatcmpl-" + 32 hex, `created` whole seconds, `model` the slug as requested. `truncated_tokens`
+    `id` is "chatcmpl-" + 32 hex, `created` whole seconds, `model` the slug as requested; `fingerprint` knows the engine's
+    once it has made something. `truncated_tokens`
     were cut from the prompt's left on the client's demand; `unused_variables` are template variables the template never
     reads; `service_tier` is the one it is served in; `rate_limits` are the caller's with this request reserved;
     `record` fills while the deltas are iterated.
@@ -23,7 +24,7 @@ class Answer:
     id: str
     created: int
     model: str
-    fingerprint: str
+    fingerprint: Callable[[], str]
     prompt_tokens: int
     deltas: AsyncIterator[Delta]
     truncated_tokens: int = 0

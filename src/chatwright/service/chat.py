@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -11,7 +12,7 @@ from chatwright.accounts.limits import RateLimitStatus
 from chatwright.accounts.tiers import tier_of
 from chatwright.core.chat import ChatRequest
 from chatwright.core.deltas import ContextHandle
-from chatwright.core.generation import GenerationRequest
+from chatwright.core.generation import GenerationRequest, TokenLogprob
 from chatwright.service.admission import Admissions
 from chatwright.service.answer import Answer
 from chatwright.service.catalog import Catalog
@@ -20,10 +21,13 @@ from chatwright.service.generation import Generation
 from chatwright.service.handoff import Handoffs
 from chatwright.service.keeping import Keeping
 from chatwright.service.model import ServedModel
-from chatwright.service.preparation import prepare
+from chatwright.service.preparation import Prepared, prepare
 from chatwright.service.record import Observer, RequestRecord, Unobserved
 from chatwright.service.shedding import Shedding
 from chatwright.service.transcript import Transcript
+
+STOPS_ON_LOOP = 1024
+"""Characters of stop strings that are prepared at once; more of them in a thread."""
 
 
 class ChatService:
@@ -65,7 +69,7 @@ class ChatService:
         record = RequestRecord(
             request_id, account.key_id, account.project_id, model.card.id, tier, request.metadata
         )
-        transcript = Transcript(request, model, prepared.built.prompt.text, prepared.prompt_tokens)
+        transcript = await _transcript(request, model, prepared)
         admission = await self._admissions.admit(
             account,
             model=model.card.id,
@@ -93,7 +97,7 @@ class ChatService:
             id=prepared.generation.id,
             created=int(time.time()),
             model=request.model,
-            fingerprint=_fingerprint(model),
+            fingerprint=partial(_fingerprint, model),
             prompt_tokens=prepared.prompt_tokens,
             deltas=deltas,
             rate_limits=admission.rate_limits,
@@ -104,13 +108,27 @@ class ChatService:
         )
 
     def _issue(
-        self, generation: GenerationRequest, account: Account, model: ServedModel, first: Sequence[int]
+        self,
+        generation: GenerationRequest,
+        account: Account,
+        model: ServedModel,
+        first: Sequence[int],
+        logprobs: Sequence[TokenLogprob],
     ) -> ContextHandle | None:
         """What a context's answer carries; None for every other request."""
         handoff = generation.handoff
         if handoff is None or handoff.kind != "context":
             return None
-        return self._handoffs.issue(handoff, account, model.card.id, generation.prompt_token_ids, first)
+        prompt = generation.prompt_token_ids
+        return self._handoffs.issue(handoff, account, model.card.id, prompt, first, logprobs)
+
+
+async def _transcript(request: ChatRequest, model: ServedModel, prepared: Prepared) -> Transcript:
+    """32 stop strings of 1,000 characters take tens of milliseconds to prepare: other requests go on meanwhile."""
+    arguments = (request, model, prepared.built.prompt.text, prepared.prompt_tokens)
+    if sum(map(len, request.output.stop)) <= STOPS_ON_LOOP:
+        return Transcript(*arguments)
+    return await asyncio.to_thread(Transcript, *arguments)
 
 
 def _fingerprint(model: ServedModel) -> str:

@@ -12,17 +12,19 @@ from chatwright.core.chat import ChatRequest
 from chatwright.core.deltas import ContextHandle, Delta, Finished, Started, TextDelta
 from chatwright.core.engine import Engine
 from chatwright.core.errors import BudgetExceeded, EngineFailed, Overloaded
-from chatwright.core.generation import GenerationRequest, TokenChunk
+from chatwright.core.generation import GenerationRequest, TokenChunk, TokenLogprob
 from chatwright.core.messages import Role
 from chatwright.core.usage import Usage
 from chatwright.service.admission import Admission
 from chatwright.service.constraint import AnswerCheck
+from chatwright.service.handoff import is_spent, nothing_more
 from chatwright.service.keeping import Keeping
 from chatwright.service.record import Observer, RequestRecord
 from chatwright.service.transcript import Transcript
 
-Issue = Callable[[Sequence[int]], ContextHandle | None]
-"""Makes what lets another process continue after these sampled tokens; None where that wasn't asked for."""
+Issue = Callable[[Sequence[int], Sequence[TokenLogprob]], ContextHandle | None]
+"""Makes what lets another process continue after these sampled tokens, given what was reported of them; None where that
+wasn't asked for."""
 
 
 class Generation:
@@ -56,6 +58,7 @@ class Generation:
         self._on_refusal = on_refusal
         self._keeping = keeping
         self._sampled: list[int] = []
+        self._reported: list[TokenLogprob] = []
         self._usage = Usage()
         self._deltas = self._run()
 
@@ -72,7 +75,8 @@ class Generation:
 
     async def _run(self) -> AsyncGenerator[Delta]:
         """One generator from the engine's chunks to Deltas: each further one would cost every token."""
-        transcript, chunks = self._transcript, self._engine.generate(self._tokens)
+        generate = nothing_more if is_spent(self._tokens) else self._engine.generate
+        transcript, chunks = self._transcript, generate(self._tokens)
         finished = False
         try:
             try:
@@ -110,6 +114,7 @@ class Generation:
         opening = [] if self._transcript.started else self._opening()
         deltas = self._transcript.feed(chunk)
         self._sampled += chunk.token_ids
+        self._reported += chunk.logprobs
         return opening + deltas if opening else deltas
 
     def _see(self, delta: Delta) -> None:
@@ -121,7 +126,7 @@ class Generation:
         """The end is booked before the client hears of it."""
         status: EndStatus = "stopped" if isinstance(delta.stop_reason, str) else "finished"
         await self._end(status, delta.usage, delta.reason)
-        return msgspec.structs.replace(delta, context=self._issue(self._sampled))
+        return msgspec.structs.replace(delta, context=self._issue(self._sampled, self._reported))
 
     def _status_of(self, ending: BaseException) -> EndStatus:
         if isinstance(ending, Overloaded) and not self._transcript.started and self._engine.ready:
@@ -162,9 +167,9 @@ class Generation:
         opening: list[Delta] = [Started(role, usage)]
         if self._request.output.echo and last.role == role and last.text:
             opening.append(TextDelta(last.text, usage))
-        half = self._request.disaggregation
-        if half is not None and half.kind == "continuation":
-            shown = self._transcript.resume(half.first_token_ids)
+        half, handoff = self._request.disaggregation, self._tokens.handoff
+        if half is not None and handoff is not None and handoff.kind == "continuation":
+            shown = self._transcript.resume(handoff.first_token_ids, handoff.first_logprobs)
             opening += shown if half.repeats_first else []
         return opening
 

@@ -14,7 +14,7 @@ import hmac
 import secrets
 import time
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 
 import msgspec
 
@@ -22,7 +22,7 @@ from chatwright.accounts.account import Account
 from chatwright.core.chat import Disaggregation
 from chatwright.core.deltas import ContextHandle
 from chatwright.core.errors import ContextNotFound, InvalidValue, MissingParameter
-from chatwright.core.generation import Handoff
+from chatwright.core.generation import GenerationRequest, Handoff, TokenChunk, TokenLogprob
 
 TTL_SECONDS = 60
 _STATE = "disaggregated_params.opaque_state"
@@ -37,6 +37,7 @@ class Claim(msgspec.Struct, frozen=True, array_like=True):
     prompt_digest: str
     first_token_ids: tuple[int, ...]
     expires: int
+    first_logprobs: tuple[TokenLogprob, ...] = ()
 
 
 class Handoffs:
@@ -51,11 +52,25 @@ class Handoffs:
         return Handoff("context", secrets.randbits(53))  # JSON readers keep 53 bits of an integer
 
     def issue(
-        self, handoff: Handoff, account: Account, model: str, prompt: Sequence[int], first: Sequence[int]
+        self,
+        handoff: Handoff,
+        account: Account,
+        model: str,
+        prompt: Sequence[int],
+        first: Sequence[int],
+        logprobs: Sequence[TokenLogprob] = (),
     ) -> ContextHandle:
-        """What the answer of the first half carries."""
+        """What the answer of the first half carries; `logprobs` are those of the tokens in `first`."""
         expires = int(self._clock()) + TTL_SECONDS
-        claim = Claim(handoff.context_id, account.key_id, model, _digest(prompt), tuple(first), expires)
+        claim = Claim(
+            handoff.context_id,
+            account.key_id,
+            model,
+            _digest(prompt),
+            tuple(first),
+            expires,
+            tuple(logprobs),
+        )
         body = msgspec.json.encode(claim)
         state = base64.urlsafe_b64encode(self._sign(body) + body).decode()
         return ContextHandle(handoff.context_id, state, tuple(first))
@@ -82,7 +97,7 @@ class Handoffs:
             raise ContextNotFound(
                 f"The context has expired; contexts live {TTL_SECONDS} seconds.", param=_STATE
             )
-        return Handoff("continuation", claim.context_id, claim.first_token_ids)
+        return Handoff("continuation", claim.context_id, claim.first_token_ids, claim.first_logprobs)
 
     def _open(self, state: str) -> Claim:
         try:
@@ -96,6 +111,19 @@ class Handoffs:
 
     def _sign(self, body: bytes) -> bytes:
         return hmac.digest(self._secret, body, "sha256")
+
+
+def is_spent(request: GenerationRequest) -> bool:
+    """Whether the first half has made all the tokens there may be."""
+    handoff = request.handoff
+    if handoff is None or handoff.kind != "continuation":
+        return False
+    return len(handoff.first_token_ids) >= request.sampling.max_tokens
+
+
+async def nothing_more(request: GenerationRequest) -> AsyncGenerator[TokenChunk]:
+    """What an engine would make of a spent request, were it asked."""
+    yield TokenChunk(finish="length", cached_tokens=len(request.prompt_token_ids) - 1)
 
 
 def _digest(prompt: Sequence[int]) -> str:

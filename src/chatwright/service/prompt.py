@@ -11,6 +11,7 @@ from chatwright.core.errors import InvalidValue
 from chatwright.core.generation import Prompt
 from chatwright.core.messages import Tool
 from chatwright.service.model import ServedModel
+from chatwright.tokenization.tokenizer import Tokenizer
 
 ENCODED_ON_LOOP = 4096
 """Texts up to so many characters are encoded at once (about a millisecond); longer ones in a thread."""
@@ -28,10 +29,7 @@ async def build_prompt(request: ChatRequest, model: ServedModel) -> BuiltPrompt:
     variables = {} if request.reasoning_effort is None else {"reasoning_effort": request.reasoning_effort}
     rendered = await model.renderer.render(request, visible_tools(request), variables)
     special = request.prompt.add_special_tokens
-    if len(rendered.text) <= ENCODED_ON_LOOP:
-        ids = model.tokenizer.encode(rendered.text, special)
-    else:
-        ids = await asyncio.to_thread(model.tokenizer.encode, rendered.text, special)
+    ids = await encode(model.tokenizer, rendered.text, special)
     if not ids:
         param = "messages" if request.prompt.chat_template is None else "chat_template"
         raise InvalidValue(
@@ -40,6 +38,13 @@ async def build_prompt(request: ChatRequest, model: ServedModel) -> BuiltPrompt:
     keep = request.prompt.truncate_prompt_tokens
     cut = max(0, len(ids) - keep) if keep is not None else 0
     return BuiltPrompt(Prompt(ids[cut:], rendered.text, cut), rendered.unused_variables)
+
+
+async def encode(tokenizer: Tokenizer, text: str, add_special_tokens: bool = False) -> tuple[int, ...]:
+    """Token ids of a client's text; other requests go on meanwhile."""
+    if len(text) <= ENCODED_ON_LOOP:
+        return tokenizer.encode(text, add_special_tokens)
+    return await asyncio.to_thread(tokenizer.encode, text, add_special_tokens)
 
 
 def visible_tools(request: ChatRequest) -> tuple[Tool, ...]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
+
 from chatwright.core.chat import ChatRequest
 from chatwright.core.deltas import Delta, LogprobEntry
 from chatwright.core.generation import TokenChunk, TokenLogprob
@@ -27,6 +29,7 @@ class Transcript:
     ) -> None:
         self._tokenizer = model.tokenizer
         self._options = request.output
+        self._wants_logprobs = request.sampling.logprobs is not None
         self._detokenizer = IncrementalDetokenizer(
             model.tokenizer, skip_special_tokens=request.output.skip_special_tokens
         )
@@ -66,9 +69,13 @@ class Transcript:
             rejected_prediction_tokens=self._rejected,
         )
 
-    def resume(self, token_ids: Sequence[int]) -> list[Delta]:
+    def resume(self, token_ids: Sequence[int], logprobs: Sequence[TokenLogprob]) -> list[Delta]:
         """Take up an answer whose first tokens another process sampled; they are read but not counted here."""
-        pieces = [Piece(piece.text, piece.special) for piece in map(self._detokenizer.feed, token_ids)]
+        if not (self._wants_logprobs and logprobs):
+            pieces = [Piece(piece.text, piece.special) for piece in map(self._detokenizer.feed, token_ids)]
+        else:
+            chunk = TokenChunk(tuple(token_ids), tuple(logprobs))
+            pieces = [self._piece(chunk, index) for index in range(len(logprobs))]
         return self._parser.feed(pieces, self.usage)
 
     def feed(self, chunk: TokenChunk) -> list[Delta]:
@@ -84,9 +91,22 @@ class Transcript:
         before = self._parser.tokens
         self._sampled += len(chunk.token_ids)
         deltas = self._parser.feed(pieces, self.usage)
-        if self._parser.complete:
-            self._sampled += self._parser.tokens - before - len(chunk.token_ids)
+        used = self._parser.tokens - before
+        if self._parser.complete and used < len(chunk.token_ids):
+            self._give_back(chunk, used)
+            deltas = [self._recounted(delta) for delta in deltas]
         return deltas
+
+    def _give_back(self, chunk: TokenChunk, used: int) -> None:
+        """Of the chunk that completed the answer only the first `used` tokens are part of it; its drafts come first."""
+        self._sampled -= len(chunk.token_ids) - used
+        dropped = max(0, chunk.accepted_draft_tokens - used)
+        self._accepted -= dropped
+        self._rejected += dropped
+
+    def _recounted(self, delta: Delta) -> Delta:
+        usage = msgspec.structs.replace(self.usage, reasoning_tokens=delta.usage.reasoning_tokens)
+        return msgspec.structs.replace(delta, usage=usage)
 
     def finish(self) -> list[Delta]:
         """Flush; the last Delta is Finished. Call once, after the last `feed`."""

@@ -20,7 +20,7 @@ async def nothing():
 
 
 def encoder(**options):
-    answer = Answer("chatcmpl-1", 5, 'm"é', "fp", 7, nothing())
+    answer = Answer("chatcmpl-1", 5, 'm"é', lambda: "fp", 7, nothing())
     return ChunkEncoder(answer, **options)
 
 
@@ -104,3 +104,12 @@ def test_nothing_follows_the_last_delta():
     made.encode(Finished("stop", None, U))
     with pytest.raises(EngineFailed):
         made.encode(TextDelta("a", U))
+
+
+def test_fingerprint_is_asked_for_once_the_engine_has_made_something():
+    known = []
+    answer = Answer("chatcmpl-1", 5, "m", lambda: known[0], 7, nothing())
+    encode = ChunkEncoder(answer).encode
+    known.append("fp_loaded")
+    (chunk,) = chunks(encode(Started("assistant", U)))
+    assert chunk["system_fingerprint"] == "fp_loaded"

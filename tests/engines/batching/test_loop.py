@@ -99,6 +99,17 @@ def test_cached_tokens_are_whole_blocks_and_never_the_last_token(length, exact):
     assert engine.loop.stats().cached_tokens == engine.chunks["second"][0].cached_tokens
 
 
+def test_who_prefers_speed_gets_drafts_and_answers_from_the_cache_without_exact_recompute():
+    engine = Stepped(make_runner(exact_recompute=False, reproducible=False), LoopLimits())
+    assert engine.loop._speculates
+    prompt = [5, 6, 7, 8, 9, 10, 11, 12]
+    engine.submit(make_request("turn 1", prompt, 17))
+    engine.run()
+    engine.submit(make_request("turn 2", [*prompt, *engine.tokens("turn 1")], 5))
+    engine.run()
+    assert engine.chunks["turn 2"][0].cached_tokens == 24
+
+
 def test_a_conversation_finds_its_answer_in_the_cache_only_where_recompute_is_exact():
     for exact, cached in [(True, 24), (False, 8)]:
         engine = Stepped(make_runner(exact_recompute=exact))

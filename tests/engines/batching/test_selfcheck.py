@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from chatwright.engines.batching.engine import engine_info
 from chatwright.engines.batching.runner import StepLogits
-from chatwright.engines.batching.selfcheck import self_check, warm_up
+from chatwright.engines.batching.selfcheck import SelfCheck, self_check, warm_up
 from chatwright.engines.batching.simulated import SimulatedRunner
 
 
@@ -17,6 +18,21 @@ def shifted(logits, amount):
 class DependsOnBatch(SimulatedRunner):
     def forward(self, batch):
         return shifted(super().forward(batch), 1e-3 * (len(batch.past_lens) - 1))
+
+
+class DependsOnCrowd(SimulatedRunner):
+    """As kernels that take another path from so many rows on."""
+
+    def forward(self, batch):
+        return shifted(super().forward(batch), 1e-3 * (len(batch.past_lens) > 16))
+
+
+class DependsOnRows(SimulatedRunner):
+    """As kernels for single tokens that add up in another order."""
+
+    def forward(self, batch):
+        lone = np.diff(batch.subsequence_begins).max() == 1
+        return shifted(super().forward(batch), 1e-3 * lone)
 
 
 class DependsOnChunks(SimulatedRunner):
@@ -39,22 +55,31 @@ class DependsOnDecoding(SimulatedRunner):
 
 @pytest.mark.parametrize("exact", [True, False])
 def test_kernels_that_keep_the_promise_pass(exact):
-    assert self_check(SimulatedRunner(exact_recompute=exact)) == ()
+    assert self_check(SimulatedRunner(exact_recompute=exact)) == SelfCheck()
 
 
 @pytest.mark.parametrize(
     ("runner", "word"),
-    [(DependsOnBatch, "batch"), (DependsOnChunks, "cut"), (DependsOnDecoding, "Decoding")],
+    [
+        (DependsOnBatch, "batch"),
+        (DependsOnCrowd, "batch"),
+        (DependsOnChunks, "cut"),
+        (DependsOnDecoding, "Decoding"),
+        (DependsOnRows, "drafts"),
+    ],
 )
 def test_kernels_that_break_it_are_told_of(runner, word):
-    warnings = self_check(runner())
-    assert len(warnings) == 1
-    assert word in warnings[0]
+    checked = self_check(runner())
+    assert checked.broken
+    assert len(checked.warnings) == 1
+    assert word in checked.warnings[0]
+    assert engine_info(runner().info, checked).fingerprint == "simulated-varying"
 
 
 def test_a_pool_too_small_for_the_check_is_told_of():
-    (warning,) = self_check(SimulatedRunner(block_count=4))
-    assert "too small" in warning
+    checked = self_check(SimulatedRunner(block_count=4))
+    assert "too small" in checked.warnings[0]
+    assert not checked.broken
 
 
 @pytest.mark.parametrize("context", [8, 64, 8192])

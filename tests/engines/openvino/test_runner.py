@@ -8,7 +8,7 @@ import pytest
 from chatwright.core.errors import EngineFailed
 from chatwright.engines.batching.loop import LoopLimits
 from chatwright.engines.batching.runner import StepBatch
-from chatwright.engines.batching.selfcheck import self_check
+from chatwright.engines.batching.selfcheck import SelfCheck, self_check
 from chatwright.engines.openvino.runner import OpenVINORunner, _order_ties, block_bytes
 from chatwright.engines.process.build import build_runner
 from chatwright.engines.process.options import EngineOptions
@@ -208,7 +208,7 @@ def test_ties_are_ordered_by_id():
 
 
 def test_this_machine_passes_the_self_check(runner):
-    assert self_check(runner) == ()
+    assert self_check(runner) == SelfCheck()
 
 
 def test_info_says_what_the_model_is(runner, model_xml):

@@ -16,9 +16,24 @@ from chatwright.engines.process.options import EngineOptions
 
 
 def options(
-    *, limits=None, context_length=2048, kv_bytes=1 << 20, kind="simulated", **numbers
+    *,
+    limits=None,
+    context_length=2048,
+    kv_bytes=1 << 20,
+    kind="simulated",
+    reproducible=True,
+    **numbers,
 ) -> EngineOptions:
-    return EngineOptions(kind, "", context_length, 1, kv_bytes, limits or LoopLimits(), simulated=numbers)
+    return EngineOptions(
+        kind,
+        "",
+        context_length,
+        1,
+        kv_bytes,
+        limits or LoopLimits(),
+        reproducible=reproducible,
+        simulated=numbers,
+    )
 
 
 def request(name: str, max_tokens: int = 8, prompt=(1, 2, 3), **fields) -> GenerationRequest:

@@ -99,6 +99,24 @@ async def test_two_clients_share_a_loop_and_each_gets_its_own_tokens(server):
     assert a != b
 
 
+async def test_an_engine_that_fails_the_self_check_says_so_in_its_fingerprint(server):
+    await server.start(batch_noise=0.001)
+    hello = await server.one.receive()
+    assert hello.info.fingerprint == "simulated-varying"
+    assert "batch" in hello.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("gives_up", "fingerprint"), [({"exact_recompute": 0}, "simulated-varying"), ({}, "simulated")]
+)
+async def test_the_faster_mode_says_so_in_its_fingerprint_where_it_gives_anything_up(
+    server, gives_up, fingerprint
+):
+    await server.start(reproducible=False, **gives_up)
+    hello = await server.one.receive()
+    assert (hello.info.fingerprint, hello.warnings) == (fingerprint, ())
+
+
 async def test_a_client_that_goes_away_takes_its_requests_along_and_no_others(server):
     await server.start(step_seconds=0.01)
     await greeted(server)

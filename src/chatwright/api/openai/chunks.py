@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Literal
 
 import msgspec
@@ -87,16 +88,21 @@ class ChunkEncoder:
         self._include_usage = include_usage
         self._running = include_usage and running
         self._encoder = msgspec.json.Encoder()
-        shared = {
-            "id": answer.id,
-            "object": "chat.completion.chunk",
-            "created": answer.created,
-            "model": answer.model,
-            "system_fingerprint": answer.fingerprint,
-            "service_tier": answer.service_tier,
-        }
-        self._head = b"data: " + self._encoder.encode(shared)[:-1] + b',"choices":['
+        self._answer = answer
         self._tail = b'],"usage":null}\n\n' if include_usage else b"]}\n\n"
+
+    @cached_property
+    def _head(self) -> bytes:
+        """Made with the first delta: until then the fingerprint may not be known."""
+        shared = {
+            "id": self._answer.id,
+            "object": "chat.completion.chunk",
+            "created": self._answer.created,
+            "model": self._answer.model,
+            "system_fingerprint": self._answer.fingerprint(),
+            "service_tier": self._answer.service_tier,
+        }
+        return b"data: " + self._encoder.encode(shared)[:-1] + b',"choices":['
 
     def encode(self, delta: Delta) -> bytes:
         """The event of a delta; with the last one comes the usage event. Raises EngineFailed after the last one."""

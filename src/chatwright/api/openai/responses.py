@@ -150,7 +150,7 @@ def chat_completion(answer: Answer, completion: Completion, *, logprobs: bool) -
         model=answer.model,
         choices=(choice,),
         usage=usage_object(completion.usage),
-        system_fingerprint=answer.fingerprint,
+        system_fingerprint=answer.fingerprint(),
         service_tier=answer.service_tier,
     )
 

@@ -13,14 +13,19 @@ from chatwright.engines.batching.constraint import Constraints
 from chatwright.engines.batching.handoff import KvSpool
 from chatwright.engines.batching.loop import EngineLoop, LoopLimits
 from chatwright.engines.batching.runner import Runner, RunnerInfo
+from chatwright.engines.batching.selfcheck import SelfCheck
 from chatwright.engines.streams import RequestStreams
 
+VARYING = "-varying"
+"""Ends the fingerprint of an engine whose texts may depend on more than the request."""
 
-def engine_info(runner: RunnerInfo) -> EngineInfo:
-    """What the seam above batching shows of a runner."""
+
+def engine_info(runner: RunnerInfo, checked: SelfCheck | None = None) -> EngineInfo:
+    """What the seam above batching shows of a runner, as far as that was checked."""
+    broken = not runner.reproducible or (checked is not None and checked.broken)
     return EngineInfo(
         name=runner.name,
-        fingerprint=runner.fingerprint,
+        fingerprint=runner.fingerprint + (VARYING if broken else ""),
         vocab_size=runner.vocab_size,
         context_length=runner.context_length,
     )

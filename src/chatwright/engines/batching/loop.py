@@ -84,7 +84,7 @@ class EngineLoop:
         self._counts = dict.fromkeys(
             ("steps", "generated_tokens", "prompt_tokens", "cached_tokens", "aborted"), 0
         )
-        self._speculates = limits.speculation.enabled and runner.info.exact_recompute
+        self._speculates = limits.speculation.enabled and runner.info.recomputes
         self._thread = threading.Thread(target=self._run, name="engine-loop", daemon=True)
 
     # -- from other threads -------------------------------------------------------------------------------------

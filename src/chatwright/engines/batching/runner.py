@@ -16,7 +16,8 @@ Float32 = NDArray[np.float32]
 class RunnerInfo(msgspec.Struct, frozen=True):
     """Shapes the scheduler needs. `candidates` is K, how many top logits leave the model for each sampled row.
 
-    `exact_recompute` tells that KV made by decoding equals KV made by prefilling the same tokens, bit for bit.
+    `exact_recompute` tells that KV made by decoding equals KV made by prefilling the same tokens, bit for bit. Where
+    `reproducible` is false, equal is near enough: the operator wants speed, and the fingerprint says so.
     """
 
     name: str
@@ -27,6 +28,12 @@ class RunnerInfo(msgspec.Struct, frozen=True):
     block_count: int
     candidates: int
     exact_recompute: bool
+    reproducible: bool = True
+
+    @property
+    def recomputes(self) -> bool:
+        """Whether KV may be computed anew, shared and verified however it came about."""
+        return self.exact_recompute or not self.reproducible
 
 
 class StepBatch(NamedTuple):

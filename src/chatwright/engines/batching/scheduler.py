@@ -57,7 +57,7 @@ class Scheduler:
         self.preemptions = 0
         self.reserved = 0
         self._owed = 0  # prompt tokens that were let in early
-        self._least_chunk = 1 if info.exact_recompute else 2
+        self._least_chunk = 1 if info.recomputes else 2
 
     # -- coming and going ---------------------------------------------------------------------------------------
 
@@ -168,7 +168,7 @@ class Scheduler:
 
     def _add_drafts(self, plan: Plan, decoding: int) -> None:
         """Share what the prompts left of the step's time between the drafts, likeliest (first) tokens first."""
-        if not self.info.exact_recompute:
+        if not self.info.recomputes:
             return
         work = [item for item in plan.work if item.samples and item.sequence.draft]
         prompt = sum(item.count for item in plan.work if item.prefill)
@@ -256,7 +256,7 @@ class Scheduler:
         plan.work = [work for work in plan.work if work.sequence is not victim]
         if victim in plan.restores:
             plan.restores.remove(victim)
-        elif not self.info.exact_recompute and victim.computed:
+        elif not self.info.recomputes and victim.computed:
             victim.saved_computed = victim.computed
             plan.saves.append((victim, victim.blocks[: self.pool.blocks_for(victim.computed)]))
         self._stop(victim)
@@ -289,7 +289,7 @@ class Scheduler:
     def _register(self, sequence: Sequence, first: int) -> None:
         """Let others find its full blocks from `first` on; blocks with decoded tokens only where that KV equals prefill's."""
         end = sequence.computed
-        if not self.info.exact_recompute:
+        if not self.info.recomputes:
             end = min(end, sequence.prompt_length)
         full = end // self.pool.block_size
         if full <= first:

@@ -4,6 +4,8 @@ same text always.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from chatwright.engines.batching.runner import Runner, StepBatch
@@ -11,6 +13,7 @@ from chatwright.engines.batching.runner import Runner, StepBatch
 _DECODED = 8
 _LENGTH = 150
 # over 128 tokens, where the attention of few sequences may be split over threads
+_CROWD = 32
 
 
 def _step(runner: Runner, parts: list[tuple[list[int], int, list[int]]]) -> np.ndarray:
@@ -43,37 +46,60 @@ def warm_up(runner: Runner) -> None:
     _step(runner, [([1], count, blocks)])
 
 
-def self_check(runner: Runner) -> tuple[str, ...]:
-    """Compare a prompt's logits alone, beside a neighbour and in two chunks, and a decode step alone and beside
-    another; where the runner says that decoding leaves the KV of prefilling, that too.
+class SelfCheck(NamedTuple):
+    """`warnings` are for the operator. `broken`: the promise was seen not to hold, so the fingerprint may not make it."""
 
-    Returns warnings for the operator; empty where everything is bit for bit equal.
+    warnings: tuple[str, ...] = ()
+    broken: bool = False
+
+
+def self_check(runner: Runner) -> SelfCheck:
+    """Compare a prompt's logits alone, beside a neighbour and in two chunks, and a decode step alone, beside another and
+    in a full batch; where the runner says that decoding leaves the KV of prefilling, that too.
     """
     size = runner.info.block_size
     need = -(-(_LENGTH + 1) // size)
     if runner.info.block_count < 2 * need or runner.info.context_length <= _LENGTH:
-        return ("The KV pool or context is too small for the determinism self-check.",)
+        return SelfCheck(("The KV pool or context is too small for the determinism self-check.",))
     here, there = list(range(need)), list(range(need, 2 * need))
     mine, other = _tokens(runner, 1, _LENGTH), _tokens(runner, 2, _LENGTH - 7)
     alone = _step(runner, [(mine, 0, here)])[0]
     next_alone = _step(runner, [([7], _LENGTH, here)])[0]
     beside = _step(runner, [(other, 0, there), (mine, 0, here)])[1]
     next_beside = _step(runner, [([9], len(other), there), ([7], _LENGTH, here)])[1]
+    next_in_crowd = _in_crowd(runner, ([7], _LENGTH, here), range(2 * need, runner.info.block_count))
     cut = _LENGTH // size // 2 * size
     _step(runner, [(mine[:cut], 0, here)])
     chunked = _step(runner, [(mine[cut:], cut, here)])[0]
     warnings = []
-    if not (np.array_equal(alone, beside) and np.array_equal(next_alone, next_beside)):
+    if not all(_same(alone, beside) and _same(next_alone, each) for each in (next_beside, next_in_crowd)):
         warnings.append("Logits depend on the batch on this machine: a seed may give other text under load.")
-    if not np.array_equal(alone, chunked):
+    if not _same(alone, chunked):
         warnings.append(
             "Logits depend on how a prompt is cut on this machine: a seed may give other text after a cache hit."
         )
-    if runner.info.exact_recompute and not np.array_equal(next_alone, _after_decoding(runner, mine, there)):
+    if runner.info.exact_recompute and not _same(next_alone, _after_decoding(runner, mine, there)):
         warnings.append(
             "Decoding leaves other KV than prefilling on this machine: a seed may give other text after preemption."
         )
-    return tuple(warnings)
+    elif runner.info.exact_recompute and not _same(next_alone, _step(runner, [([*mine, 7], 0, there)])[0]):
+        warnings.append(
+            "A token's logits depend on those computed with it: a seed may give other text where drafts are verified."
+        )
+    return SelfCheck(tuple(warnings), broken=bool(warnings))
+
+
+def _same(one: np.ndarray, other: np.ndarray) -> bool:
+    return np.array_equal(one, other)
+
+
+def _in_crowd(runner: Runner, mine: tuple[list[int], int, list[int]], free: range) -> np.ndarray:
+    """The logits of one decode step as the last of up to 32, the others in a free block each."""
+    blocks = free[: _CROWD - 1]
+    if blocks:
+        _step(runner, [(_tokens(runner, block, 3), 0, [block]) for block in blocks])
+    logits: np.ndarray = _step(runner, [*(([9], 3, [block]) for block in blocks), mine])[-1]
+    return logits
 
 
 def _after_decoding(runner: Runner, tokens: list[int], blocks: list[int]) -> np.ndarray:

@@ -22,7 +22,7 @@ _MIX = np.uint64(0x9E3779B97F4A7C15)
 
 class SimulatedRunner:
     """Deterministic pseudo-logits over `vocab_size` tokens. `step_seconds` and `row_seconds` pace it; zero runs flat
-    out. After `fail_after` steps every step raises RuntimeError.
+    out. After `fail_after` steps every step raises RuntimeError. With `batch_noise` logits depend on the batch's size.
     """
 
     def __init__(
@@ -37,6 +37,8 @@ class SimulatedRunner:
         step_seconds: float = 0.0,
         row_seconds: float = 0.0,
         fail_after: float | None = None,
+        batch_noise: float = 0.0,
+        reproducible: bool = True,
     ) -> None:
         self._info = RunnerInfo(
             name="simulated",
@@ -47,11 +49,13 @@ class SimulatedRunner:
             block_count=block_count,
             candidates=min(candidates, vocab_size),
             exact_recompute=exact_recompute,
+            reproducible=reproducible or (exact_recompute and not batch_noise),
         )
         self._blocks = np.full((block_count, block_size), -1, np.int32)
         self._step_seconds = step_seconds
         self._row_seconds = row_seconds
         self._steps_left = math.inf if fail_after is None else fail_after
+        self._batch_noise = np.float32(batch_noise)
         self._noise = np.arange(1, vocab_size + 1, dtype=np.uint64) * _MIX
 
     @property
@@ -79,6 +83,7 @@ class SimulatedRunner:
         if self._step_seconds or self._row_seconds:
             time.sleep(self._step_seconds + self._row_seconds * len(batch.token_ids))
         logits = np.array(rows, np.float32).reshape(len(rows), self._info.vocab_size)
+        logits += self._batch_noise * np.float32(len(batch.past_lens) - 1)
         ids = np.argsort(-logits, axis=1, kind="stable")[:, : self._info.candidates].astype(np.int32)
         return StepLogits(ids, np.take_along_axis(logits, ids, 1), logits)
 

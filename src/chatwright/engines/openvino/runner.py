@@ -19,6 +19,16 @@ _BF16 = {"INFERENCE_PRECISION_HINT": "bf16", "KV_CACHE_PRECISION": "bf16"}
 _F32 = {"INFERENCE_PRECISION_HINT": "f32", "KV_CACHE_PRECISION": "f16"}
 """Where a processor has no bf16 its paged attention refuses bf16 keys and values; f16 takes as many bytes."""
 
+_AMX_ROWS = 5
+"""Where a processor has AMX, the plugin multiplies fewer rows than these without it, which rounds otherwise."""
+
+
+def _has_amx() -> bool:
+    try:
+        return "amx_bf16" in Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+
 
 @contextlib.contextmanager
 def _blamed_on(model_xml: Path) -> Iterator[None]:
@@ -59,7 +69,8 @@ def block_bytes(model_xml: Path) -> int:
 class OpenVINORunner:
     """Decoder on the CPU plugin. With a bf16 hint, bf16 KV and default dynamic quantisation its logits don't
     depend on the batch; on processors without bf16 it computes in float32, where they may in the last digits.
-    Raises EngineFailed for a folder that holds no such model.
+    That takes company for small batches; without `reproducible` they go alone. Raises EngineFailed for a folder that holds
+    no such model.
     """
 
     def __init__(
@@ -71,6 +82,7 @@ class OpenVINORunner:
         threads: int,
         candidates: int = 64,
         cache_dir: Path | None = None,
+        reproducible: bool = True,
     ) -> None:
         core = ov.Core()
         with _blamed_on(model_xml):
@@ -82,9 +94,11 @@ class OpenVINORunner:
             self._head = core.compile_model(head, "CPU", options | single).create_infer_request()
             self._caches = self._bind_caches(block_count + 1)
             vocabulary = head.outputs[0].get_partial_shape()[1].get_length()
-            fingerprint = _fingerprint(model_xml, precision)
+            least_rows = _AMX_ROWS if precision is _BF16 and _has_amx() else 1
+            fingerprint = _fingerprint(model_xml, precision, least_rows)
         self._scratch_block = block_count
-        self._threads = threads
+        self._least_sequences = threads if reproducible else 1
+        self._least_rows = least_rows if reproducible else 1
         self._info = RunnerInfo(
             name="openvino",
             fingerprint=fingerprint,
@@ -94,6 +108,7 @@ class OpenVINORunner:
             block_count=block_count,
             candidates=min(candidates, vocabulary),
             exact_recompute=False,
+            reproducible=reproducible,
         )
 
     def _bind_caches(self, block_count: int) -> list[ov.Tensor]:
@@ -117,9 +132,11 @@ class OpenVINORunner:
 
     def forward(self, batch: StepBatch) -> StepLogits:
         """Body for every token, head for the sampled rows."""
-        alone = self._threads - len(batch.past_lens)
-        if alone > 0 and len(batch.token_ids) == len(batch.past_lens):
-            batch = self._accompanied(batch, alone)
+        missing = self._least_rows - len(batch.token_ids)
+        if len(batch.token_ids) == len(batch.past_lens):
+            missing = max(missing, self._least_sequences - len(batch.past_lens))
+        if missing > 0:
+            batch = self._accompanied(batch, missing)
         ends = batch.past_lens + np.diff(batch.subsequence_begins)
         inputs = {
             "input_ids": batch.token_ids.astype(np.int64),
@@ -140,10 +157,11 @@ class OpenVINORunner:
         return StepLogits(*_order_ties(ids, values), logits)
 
     def _accompanied(self, batch: StepBatch, count: int) -> StepBatch:
-        """Decode tokens with `count` more sequences beside them, in a block that nobody else uses.
+        """A step with `count` more sequences of one token beside its own, in a block that nobody else uses.
 
         The plugin splits the contexts of fewer sequences than threads over its threads, which adds the parts up in
-        another order than in a larger batch; with company the order is always the same.
+        another order than in a larger batch, and takes few rows through other instructions; with company the order is
+        always the same.
         """
         none, tokens, blocks = np.zeros(count, np.int32), len(batch.token_ids), len(batch.block_indices)
         more = np.arange(1, count + 1, dtype=np.int32)
@@ -196,11 +214,12 @@ def _order_ties(ids: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.nda
     return np.take_along_axis(ids, order, 1), np.take_along_axis(values, order, 1)
 
 
-def _fingerprint(model_xml: Path, precision: dict[str, str]) -> str:
+def _fingerprint(model_xml: Path, precision: dict[str, str], least_rows: int) -> str:
     """Model bytes, library version and settings: what the logits depend on, short of the processor."""
     digest = hashlib.blake2b(digest_size=6)
     weights = model_xml.with_suffix(".bin")
     with weights.open("rb") as file:
         digest.update(file.read(1 << 20))
-    digest.update(f"{weights.stat().st_size} {ov.get_version()} {sorted(precision.values())}".encode())
+    settings = f"{weights.stat().st_size} {ov.get_version()} {sorted(precision.values())} {least_rows}"
+    digest.update(settings.encode())
     return digest.hexdigest()

@@ -60,7 +60,11 @@ def _openvino(options: EngineOptions) -> Runner:
     model_xml = Path(options.model_path)
     count = _block_count(options, block_bytes(model_xml), BLOCK_SIZE)
     return OpenVINORunner(
-        model_xml, context_length=options.context_length, block_count=count, threads=options.threads
+        model_xml,
+        context_length=options.context_length,
+        block_count=count,
+        threads=options.threads,
+        reproducible=options.reproducible,
     )
 
 
@@ -77,4 +81,6 @@ def _simulated(options: EngineOptions) -> Runner:
         step_seconds=numbers.get("step_seconds", 0.0),
         row_seconds=numbers.get("row_seconds", 0.0),
         fail_after=numbers.get("fail_after"),
+        batch_noise=numbers.get("batch_noise", 0.0),
+        reproducible=options.reproducible,
     )

@@ -21,7 +21,7 @@ from chatwright.engines.batching.constraint import Constraints
 from chatwright.engines.batching.engine import engine_info
 from chatwright.engines.batching.handoff import KvSpool
 from chatwright.engines.batching.loop import EngineLoop
-from chatwright.engines.batching.selfcheck import self_check, warm_up
+from chatwright.engines.batching.selfcheck import SelfCheck, self_check, warm_up
 from chatwright.engines.process import frames
 from chatwright.engines.process.build import build_runner
 from chatwright.engines.process.options import EngineOptions
@@ -45,7 +45,7 @@ class EngineServer:
         is connected.
         """
         try:
-            loop, warnings = await asyncio.to_thread(self._prepare)
+            loop, checked = await asyncio.to_thread(self._prepare)
         except Exception as error:
             reason = (
                 error.message if isinstance(error, ChatwrightError) else f"{type(error).__name__}: {error}"
@@ -55,15 +55,15 @@ class EngineServer:
         else:
             loop.start()
             self._loop = loop
-            self._greeting = frames.Hello(engine_info(loop.runner.info), warnings)
+            self._greeting = frames.Hello(engine_info(loop.runner.info, checked), checked.warnings)
         finally:
             self._loaded.set()
 
-    def _prepare(self) -> tuple[EngineLoop, tuple[str, ...]]:
+    def _prepare(self) -> tuple[EngineLoop, SelfCheck]:
         options = self._options
         runner = build_runner(options)
         warm_up(runner)
-        warnings = self_check(runner)
+        checked = self_check(runner) if runner.info.reproducible else SelfCheck()
         ends = None
         if options.sentence_ends:
             packed = np.frombuffer(options.sentence_ends, np.uint8)
@@ -78,7 +78,7 @@ class EngineServer:
             spool=spool,
             constraints=_constraints(options, runner.info.vocab_size),
         )
-        return loop, warnings
+        return loop, checked
 
     async def serve_connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Talk to one API process until it goes away; its requests end with it. One that breaks the protocol is cut

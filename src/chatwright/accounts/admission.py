@@ -26,7 +26,7 @@ class Admission:
 
     @property
     def rate_limits(self) -> RateLimitStatus:
-        """What the caller's limits were once this request was reserved."""
+        """The caller's limits with this request reserved; once it has ended, with what it used."""
         return self._reservation.status
 
     async def first_token(self) -> None:
@@ -89,6 +89,10 @@ class Admissions:
         if account.has_budget:
             await self._store.run(self._budgets.check, account)
         return status
+
+    async def status(self, account: Account) -> RateLimitStatus:
+        """The caller's limits now. Raises Overloaded."""
+        return await self._limiter.status(account)
 
     async def admit(
         self,

@@ -44,6 +44,10 @@ class ChatService:
         """
         return await self._admissions.check(account)
 
+    async def limits(self, account: Account) -> RateLimitStatus:
+        """The caller's limits now. Raises Overloaded."""
+        return await self._admissions.status(account)
+
     async def open(
         self,
         request: ChatRequest,
@@ -113,7 +117,7 @@ class ChatService:
             fingerprint=_fingerprint(model),
             prompt_tokens=prepared.prompt_tokens,
             deltas=deltas,
-            rate_limits=admission.rate_limits,
+            rate_limits=lambda: admission.rate_limits,
             truncated_tokens=prepared.built.prompt.truncated_tokens,
             unused_variables=prepared.built.unused_variables,
             record=record,

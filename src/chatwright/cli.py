@@ -14,6 +14,7 @@ from chatwright.commands import keys, projects, requests
 from chatwright.commands.deploy import deploy
 from chatwright.commands.doctor import doctor
 from chatwright.commands.options import ConfigOption, HomeOption
+from chatwright.commands.tables import print_table
 from chatwright.commands.usage import usage
 from chatwright.config import ConfigError, Source, load
 from chatwright.core.errors import ChatwrightError
@@ -107,7 +108,7 @@ def models_list(
             row.quantisation,
             row.source,
         )
-    Console().print(table)
+    print_table(table)
 
 
 @models_app.command("pull")

@@ -55,6 +55,15 @@ async def test_bucket_drains_at_the_rate_of_its_limit_to_the_millisecond(
     assert (await buckets.take("due", [charge])).admitted
 
 
+async def test_giving_back_tells_the_levels(buckets: Buckets) -> None:
+    charges = [requests(10), tokens(100, 70), Charge("key:a", "concurrency", 3, 1)]
+    await buckets.take("other", charges[2:])
+    await buckets.take("r", charges)
+    back = [charges[0]._replace(amount=0), charges[1]._replace(amount=50), charges[2]]
+    assert await buckets.give_back("r", back) == (1 * UNITS, 20 * UNITS, 1)
+    assert await buckets.look(charges) == (1 * UNITS, 20 * UNITS, 1)
+
+
 async def test_nothing_is_lost_by_looking_often(buckets: Buckets, clock: Callable[[], int]) -> None:
     charge = tokens(7, 7)
     await buckets.take("all", [charge])

@@ -70,6 +70,16 @@ async def test_row_is_committed_open_and_then_closed_with_everything(
     assert row.closed_at == row.opened_at + row.duration_ms
 
 
+async def test_rows_of_a_process_sort_by_their_opening(store: Store, book: Ledger, clock: Any) -> None:
+    """Also within one millisecond, and where the clock is set back."""
+    wanted = []
+    for number in range(30):
+        clock.now += {10: 1, 20: -5000}.get(number, 0)
+        wanted.append(f"r{number}")
+        await book.open(Opening(f"r{number}", "env-1", "env", "m")).recorded()
+    assert [row.request_id for row in rows(store)] == wanted
+
+
 @pytest.mark.parametrize("status", ["finished", "stopped", "aborted", "failed", "refused"])
 async def test_first_ending_counts(sqlite_store: Store, status: Any) -> None:
     book = Ledger(sqlite_store)

@@ -41,6 +41,15 @@ async def test_status_tells_limit_remaining_and_reset_after_the_reservation(limi
     assert reservation.status.tokens == BucketState(1000, 750, 15_000)
     await reservation.settle(50)
     assert (await limiter.status(caller)).tokens == BucketState(1000, 950, 3000)
+    assert reservation.status == await limiter.status(caller)
+
+
+async def test_status_of_a_refused_reservation_is_as_before_it(limiter: RateLimiter) -> None:
+    caller = account(limits=KeyLimits(60, 1000))
+    before = await limiter.status(caller)
+    reservation = await limiter.reserve(caller, "m", 250)
+    await reservation.cancel()
+    assert reservation.status == before
 
 
 async def test_status_shows_the_tightest_of_key_project_and_model(limiter: RateLimiter) -> None:
@@ -161,9 +170,9 @@ class SlowBuckets(MemoryBuckets):
         await self.answer.wait()
         return await super().take(reservation, charges)
 
-    async def give_back(self, reservation: str, charges: Sequence[Charge]) -> None:
+    async def give_back(self, reservation: str, charges: Sequence[Charge]) -> tuple[int, ...]:
         await self.answer.wait()
-        await super().give_back(reservation, charges)
+        return await super().give_back(reservation, charges)
 
 
 async def test_caller_that_goes_away_while_reserving_leaves_nothing(clock: Callable[[], int]) -> None:
@@ -199,7 +208,7 @@ async def test_settling_goes_on_when_its_caller_is_cancelled(clock: Callable[[],
 
 async def test_settling_never_fails_for_the_limiters_sake(clock: Callable[[], int]) -> None:
     class Unreachable(MemoryBuckets):
-        async def give_back(self, reservation: str, charges: Sequence[Charge]) -> None:
+        async def give_back(self, reservation: str, charges: Sequence[Charge]) -> tuple[int, ...]:
             raise Overloaded("away")
 
     reservation = await RateLimiter(Unreachable(clock)).reserve(account(limits=KeyLimits(1)), "m", 1)

@@ -50,12 +50,22 @@ class FakeService:
         self.opened = threading.Event()
         self.closed = threading.Event()
         self.refusal: Exception | None = None
-        self.limits = RateLimitStatus()
+        self.refused_at_once: Exception | None = None
+        self.lookup_fails: Exception | None = None
+        self.status = RateLimitStatus()
+        self.status_of_answer: Callable[[], RateLimitStatus] = RateLimitStatus
         self.truncated_tokens = 0
         self.unused_variables: tuple[str, ...] = ()
 
     async def check(self, account: Account) -> RateLimitStatus:
-        return self.limits
+        if self.refused_at_once is not None:
+            raise self.refused_at_once
+        return self.status
+
+    async def limits(self, account: Account) -> RateLimitStatus:
+        if self.lookup_fails is not None:
+            raise self.lookup_fails
+        return self.status
 
     async def open(
         self,
@@ -85,6 +95,7 @@ class FakeService:
             deltas=self._deltas(request),
             truncated_tokens=self.truncated_tokens,
             unused_variables=self.unused_variables,
+            rate_limits=self.status_of_answer,
         )
         return self.answer
 

@@ -72,6 +72,7 @@ def test_body_is_the_nested_object_of_openai():
         (errors.Overloaded("x"), {"retry-after": "1", "retry-after-ms": "1000"}),
         (errors.Overloaded("x", retry_after=0), {"retry-after": "1", "retry-after-ms": "1"}),
         (errors.RateLimited("x", retry_after=121), {"retry-after": "121", "x-should-retry": "false"}),
+        (errors.RateLimited("never fits"), {"retry-after": "60", "x-should-retry": "false"}),
         (errors.InternalError("x"), {"x-should-retry": "false"}),
     ],
 )

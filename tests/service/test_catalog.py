@@ -43,8 +43,14 @@ def test_unknown_names(catalog, account, name):
 def test_key_with_a_list_of_models(catalog, restricted):
     assert catalog.resolve("first", restricted("a/one")).card.id == "a/one"
     assert catalog.resolve("first", restricted("first")).card.id == "a/one"
+    assert catalog.resolve("a/one", restricted("none", "first")).card.id == "a/one", (
+        "as GET /v1/models lists it"
+    )
+    for allowed in ("a/one", "first", "none"):
+        with pytest.raises(PermissionDenied):
+            catalog.resolve("second", restricted(allowed))
     with pytest.raises(PermissionDenied):
-        catalog.resolve("second", restricted("a/one"))
+        catalog.resolve("a/one", restricted("a/two"))  # which names the other model, whatever its aliases
 
 
 def test_cards_keep_their_order(catalog):

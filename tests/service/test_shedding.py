@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+from typing import ClassVar
+
+import msgspec
 import pytest
 
 from chatwright.accounts.tiers import TIERS
-from chatwright.core.errors import Overloaded
+from chatwright.core.engine import TellsLoad
+from chatwright.core.errors import InvalidRequest, Overloaded
 from chatwright.service.fold import fold
 from chatwright.service.shedding import HOLD_SECONDS, Shedding
 
@@ -21,11 +25,11 @@ class Clock:
 def test_a_refusal_holds_for_its_tier_and_those_below_for_a_moment(refused, shed) -> None:
     clock = Clock()
     shedding = Shedding(clock)
-    shedding.note("m", refused, Overloaded("full", retry_after=3.0))
+    shedding.note("m", TIERS[refused].waiting_share, Overloaded("full", retry_after=3.0))
 
     def refuses(model: str, tier: str) -> bool:
         try:
-            shedding.check(model, tier)
+            shedding.enter(model, tier, object())
         except Overloaded as again:
             return (again.message, again.retry_after) == ("full", 3.0)
         return False
@@ -67,3 +71,59 @@ async def test_an_engine_that_is_not_ready_is_asked_again(
         await fold(answer.deltas)
     await engine.start()
     await fold((await service.open(new_request(), account, request_id="r")).deltas)
+
+
+async def test_an_engine_that_says_it_is_full_is_not_asked_and_nothing_is_rendered_or_reserved(
+    recut, new_model, new_service, new_request, account
+) -> None:
+    class Telling(recut):
+        full = Overloaded("3 wait", retry_after=4.0)
+
+        def overload(self, waiting_share: float, coming: int) -> Overloaded | None:
+            assert coming == 0
+            return self.full if waiting_share < 1 else None
+
+    engine = Telling((2,))
+    assert isinstance(engine, TellsLoad)
+    await engine.start()
+    service = new_service(new_model(engine))
+    with pytest.raises(Overloaded, match="3 wait"):
+        await service.open(
+            new_request(stop_token_ids=(10**9,)), account, request_id="r"
+        )  # which rendering would refuse
+    everything = msgspec.structs.replace(account, service_tiers=frozenset(TIERS))
+    answer = await service.open(new_request(service_tier="priority"), everything, request_id="r")
+    await fold(answer.deltas)
+    engine.full = None
+    await fold((await service.open(new_request(), account, request_id="r")).deltas)
+    assert len(engine.requests) == 2
+
+
+async def test_who_is_on_the_way_counts_until_the_engine_has_it_or_never_will(
+    recut, new_model, new_service, new_request, account
+) -> None:
+    class Counting(recut):
+        coming: ClassVar[list[int]] = []
+
+        def overload(self, waiting_share: float, coming: int) -> Overloaded | None:
+            self.coming.append(coming)
+            return None
+
+    engine = Counting((2,))
+    await engine.start()
+    service = new_service(new_model(engine))
+
+    async def opened():
+        return await service.open(new_request(), account, request_id="r")
+
+    first, second, third = await opened(), await opened(), await opened()
+    await anext(first.deltas)
+    await second.deltas.aclose()
+    with pytest.raises(InvalidRequest):
+        await service.open(new_request(stop_token_ids=(10**9,)), account, request_id="r")
+    await fold((await opened()).deltas)
+    assert engine.coming == [0, 1, 2, 1, 1]
+    await first.deltas.aclose()
+    await third.deltas.aclose()
+    await (await opened()).deltas.aclose()
+    assert engine.coming[-1] == 0

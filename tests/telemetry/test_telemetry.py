@@ -39,7 +39,7 @@ def played(counter: RequestCounter, chunks: list[int], status: str = "finished")
         request.last_token = (request.last_token or 0.5) + 1.0
         request.first_token = request.first_token or request.last_token
     request.status, request.finish_reason = status, "length" if status == "finished" else None
-    request.usage = Usage(10, sum(chunks), 4)
+    request.usage = Usage(10, sum(chunks), 4, accepted_prediction_tokens=2, rejected_prediction_tokens=1)
     counter.ended(request)
 
 
@@ -80,10 +80,13 @@ def test_a_request_is_seen_under_the_names_of_dashboards(prefix: str) -> None:
     assert value("e2e_request_latency_seconds_count") == 1
     assert value("request_decode_time_seconds_sum") == 2
     assert value("request_time_per_output_token_seconds_sum") == pytest.approx(0.4)
-    assert value("request_generation_tokens_sum") == 6
+    assert value("request_inference_time_seconds_sum") == pytest.approx(3.25)
+    assert value("request_generation_tokens_sum") == value("request_max_num_generation_tokens_sum") == 6
+    assert value("spec_decode_num_accepted_tokens_total") == 2
+    assert value("spec_decode_num_draft_tokens_total") == 3
     assert value("num_requests_running") == 3
     assert value("num_requests_waiting") == 2
-    assert value("kv_cache_usage_perc") == 0.25
+    assert value("kv_cache_usage_perc") == value("gpu_cache_usage_perc") == 0.25
     assert value("num_preemptions_total") == 5
     assert value("request_success_total", (("finished_reason", "length"), *MODEL)) == 1
 

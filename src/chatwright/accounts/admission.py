@@ -26,7 +26,7 @@ class Admission:
 
     @property
     def rate_limits(self) -> RateLimitStatus:
-        """What the caller's limits were once this request was reserved."""
+        """The caller's limits with this request reserved; once it has ended, with what it used."""
         return self._reservation.status
 
     async def first_token(self) -> None:
@@ -48,13 +48,13 @@ class Admission:
         """Settle limits and bill. The first call counts, even if its caller is cancelled meanwhile.
 
         Returns once the bill is committed: await it before the answer's last bytes are sent. "refused" gives
-        the limits back whole. `content` is kept beside the bill.
+        the limits back whole and waits for no commit, since there is no bill. `content` is kept beside the bill.
         """
         self._entry.close(status, usage, self._price.cost(usage), finish_reason, content)
         if status == "refused":
             await self._reservation.cancel()
-        else:
-            await self._reservation.settle(usage.total_tokens)
+            return
+        await self._reservation.settle(usage.total_tokens)
         await self._entry.closed()
 
 
@@ -89,6 +89,10 @@ class Admissions:
         if account.has_budget:
             await self._store.run(self._budgets.check, account)
         return status
+
+    async def status(self, account: Account) -> RateLimitStatus:
+        """The caller's limits now. Raises Overloaded."""
+        return await self._limiter.status(account)
 
     async def admit(
         self,

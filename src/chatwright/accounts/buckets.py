@@ -54,8 +54,8 @@ class Buckets(Protocol):
         Raises Overloaded where the levels can't be reached.
         """
 
-    async def give_back(self, reservation: str, charges: Sequence[Charge]) -> None:
-        """Take `amount` off again; a negative one adds. Raises Overloaded like `take`."""
+    async def give_back(self, reservation: str, charges: Sequence[Charge]) -> tuple[int, ...]:
+        """Take `amount` off again; a negative one adds. The levels then. Raises Overloaded like `take`."""
 
     async def look(self, charges: Sequence[Charge]) -> tuple[int, ...]:
         """The levels now. Raises Overloaded like `take`."""

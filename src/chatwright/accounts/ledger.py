@@ -62,6 +62,7 @@ class Ledger:
         self._clock = clock
         self._writer = Writer(store)
         self._process_id = 0
+        self._last_opened = (0, 0)
         self._release: Callable[[], None] | None = None
 
     def start(self) -> int:
@@ -76,9 +77,8 @@ class Ledger:
     def open(self, opening: Opening) -> LedgerEntry:
         """Ask for a row. Never blocks; `LedgerEntry.recorded` tells whether the request may run."""
         now = self._clock()
-        entry_id = f"{now:011x}{secrets.token_hex(8)}"  # sorts by time, so rows are appended to the index
         row = msgspec.structs.asdict(opening) | {
-            "id": entry_id,
+            "id": self._next_id(now),
             "process_id": self._process_id,
             "status": "open",
             "opened_at": now,
@@ -87,6 +87,15 @@ class Ledger:
         }
         recorded = self._writer.submit(lambda connection: _insert(connection, row), patience=_PATIENCE)
         return LedgerEntry(self, row, recorded)
+
+    def _next_id(self, now: int) -> str:
+        """Ids sort by time, so rows are appended to the index; those of one process in the order of opening, also
+        within a millisecond and where the clock is set back.
+        """
+        last, number = self._last_opened
+        self._last_opened = (now, 0) if now > last else (last, number + 1)
+        opened, number = self._last_opened
+        return f"{opened:011x}{number:06x}{secrets.token_hex(5)}"
 
     def submit_close(
         self, row: dict[str, Any], values: dict[str, Any], content: Content | None = None

@@ -7,13 +7,15 @@ import contextlib
 import logging
 import secrets
 from collections.abc import Coroutine, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from chatwright.accounts.account import Account, KeyLimits
 from chatwright.accounts.buckets import BucketKind, Buckets, BucketState, Charge, Decision, state, wait_ms
 from chatwright.core.errors import Overloaded, RateLimited
+
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -41,7 +43,10 @@ class LimitReached(RateLimited):
 
 
 class Reservation:
-    """What an admitted request holds. End it with `settle` or `cancel`; a second time does nothing."""
+    """What an admitted request holds. End it with `settle` or `cancel`; a second time does nothing.
+
+    `status` is that of its limits with the request reserved, and once it has ended that with what it used.
+    """
 
     def __init__(
         self, limiter: RateLimiter, charges: Sequence[Charge], status: RateLimitStatus, name: str
@@ -55,8 +60,7 @@ class Reservation:
 
     async def settle(self, used_tokens: int) -> None:
         """Keep what was used and give the rest back. The request itself stays counted."""
-        unused = [_unused(charge, used_tokens) for charge in self._charges if charge.kind != "requests"]
-        await self._end(unused)
+        await self._end([_unused(charge, used_tokens) for charge in self._charges])
 
     async def cancel(self) -> None:
         """Give everything back: the request was refused before it began."""
@@ -65,7 +69,9 @@ class Reservation:
     async def _end(self, refunds: Sequence[Charge]) -> None:
         if not self._ended:
             self._ended = True
-            await self._limiter.give_back(self._name, refunds)
+            levels = await self._limiter.give_back(self._name, refunds)
+            if levels is not None:
+                self.status = _status(refunds, levels)
 
 
 class RateLimiter:
@@ -75,7 +81,7 @@ class RateLimiter:
         """`model_limits` hold for all callers of a model together."""
         self._buckets = buckets
         self._model_limits = dict(model_limits or {})
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: set[asyncio.Task[Any]] = set()
 
     def set_model_limits(self, model_limits: Mapping[str, KeyLimits]) -> None:
         """Replace the limits of models, as after a reload."""
@@ -127,17 +133,18 @@ class RateLimiter:
             subjects.append((f"model:{model}", self._model_limits[model]))
         return [charge for subject, limits in subjects for charge in _limit_charges(subject, limits, tokens)]
 
-    async def give_back(self, name: str, refunds: Sequence[Charge]) -> None:
-        """End a reservation, even if the caller is cancelled meanwhile."""
-        if refunds:
-            await asyncio.shield(self._start(self._give_back(name, refunds)))
+    async def give_back(self, name: str, refunds: Sequence[Charge]) -> tuple[int, ...] | None:
+        """End a reservation, even if the caller is cancelled meanwhile. The levels then, where they are known."""
+        if not any(refund.amount for refund in refunds):
+            return None
+        return await asyncio.shield(self._start(self._give_back(name, refunds)))
 
     async def close(self) -> None:
         """Let refunds that are under way end, then close the buckets."""
         await asyncio.gather(*self._running)
         await self._buckets.close()
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+    def _start(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task = asyncio.create_task(work)
         self._running.add(task)  # the event loop alone would let it be collected
         task.add_done_callback(self._running.discard)
@@ -149,16 +156,19 @@ class RateLimiter:
             if (await taking).admitted:
                 await self._give_back(name, charges)
 
-    async def _give_back(self, name: str, refunds: Sequence[Charge]) -> None:
+    async def _give_back(self, name: str, refunds: Sequence[Charge]) -> tuple[int, ...] | None:
         try:
-            await self._buckets.give_back(name, refunds)
+            return await self._buckets.give_back(name, refunds)
         except Overloaded:
             # Nothing is lost for good: rates drain by themselves and slots have a lease.
             _log.warning("a reservation could not be given back")
+            return None
 
 
 def _unused(charge: Charge, used_tokens: int) -> Charge:
-    return charge._replace(amount=charge.amount - used_tokens) if charge.kind == "tokens" else charge
+    """What a request that used so many tokens gives back; it stays counted as a request."""
+    kept = {"requests": charge.amount, "tokens": used_tokens, "concurrency": 0}
+    return charge._replace(amount=charge.amount - kept[charge.kind])
 
 
 def _limit_charges(subject: str, limits: KeyLimits, tokens: int) -> list[Charge]:

@@ -35,10 +35,12 @@ class MemoryBuckets:
             self._keep(charges, levels, now)
         return Decision(admitted, tuple(levels))
 
-    async def give_back(self, reservation: str, charges: Sequence[Charge]) -> None:
+    async def give_back(self, reservation: str, charges: Sequence[Charge]) -> tuple[int, ...]:
         """Take amounts off again; a bucket never holds less than nothing."""
         now = self._clock()
-        self._keep(charges, [max(0, self._level(charge, now) - cost(charge)) for charge in charges], now)
+        levels = [max(0, self._level(charge, now) - cost(charge)) for charge in charges]
+        self._keep(charges, levels, now)
+        return tuple(levels)
 
     async def look(self, charges: Sequence[Charge]) -> tuple[int, ...]:
         """The levels now."""

@@ -75,7 +75,7 @@ for i, key in ipairs(KEYS) do
     redis.call('PEXPIRE', key, lease)
     levels[i] = levels[i] + 1
   elseif amount > 0 then
-    redis.call('ZREM', key, reservation)
+    levels[i] = levels[i] - redis.call('ZREM', key, reservation)
   end
 end
 return {1, levels}
@@ -130,10 +130,10 @@ class RedisBuckets:
                 self._renewing = asyncio.create_task(self._renew_for_ever())
         return Decision(bool(admitted), tuple(levels))
 
-    async def give_back(self, reservation: str, charges: Sequence[Charge]) -> None:
+    async def give_back(self, reservation: str, charges: Sequence[Charge]) -> tuple[int, ...]:
         """Take amounts off again."""
         self._slots.pop(reservation, None)
-        await self._run("give_back", reservation, charges)
+        return tuple((await self._run("give_back", reservation, charges))[1])
 
     async def look(self, charges: Sequence[Charge]) -> tuple[int, ...]:
         """The levels now."""

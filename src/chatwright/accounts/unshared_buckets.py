@@ -16,8 +16,9 @@ class UnsharedBuckets:
         """Raises Overloaded."""
         _refuse()
 
-    async def give_back(self, reservation: str, charges: Sequence[Charge]) -> None:
+    async def give_back(self, reservation: str, charges: Sequence[Charge]) -> tuple[int, ...]:
         """Nothing was ever taken."""
+        return (0,) * len(charges)
 
     async def look(self, charges: Sequence[Charge]) -> tuple[int, ...]:
         """Raises Overloaded."""

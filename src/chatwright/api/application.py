@@ -22,6 +22,7 @@ from chatwright.api.openapi import OpenApi
 from chatwright.api.operations import Operations
 from chatwright.api.ops import metrics
 from chatwright.api.ops.health import Readiness, Ready, health
+from chatwright.api.rate_limits import RateLimitHeaders
 from chatwright.api.request_id import RequestIdentity
 from chatwright.api.settings import ApiSettings
 from chatwright.api.traffic import Door
@@ -52,6 +53,7 @@ def build(
         middleware=[
             Middleware(RequestIdentity),
             Middleware(AccessLog, sinks=operations.sinks),
+            Middleware(RateLimitHeaders, limits=chat.limits),
             Middleware(ErrorBoundary),
             Middleware(Door, traffic=operations.traffic, open_paths=OPEN_PATHS),
             Middleware(Gate, routes=routes, authenticator=authenticator, open_paths=open_paths),

@@ -15,9 +15,7 @@ from chatwright.core.errors import InvalidJson, RequestTooLarge
 
 async def read_body(receive: Receive, headers: list[tuple[bytes, bytes]], max_bytes: int) -> bytes:
     """The whole body. Raises RequestTooLarge, InvalidJson (too deep, too many values), ClientDisconnected."""
-    for name, value in headers:
-        if name == b"content-length" and value.isdigit() and int(value[:20]) > max_bytes:
-            raise _too_large(max_bytes)
+    check_announced(headers, max_bytes)
     scanner = Scanner()
     chunks: list[bytes] = []
     size = 0
@@ -33,6 +31,13 @@ async def read_body(receive: Receive, headers: list[tuple[bytes, bytes]], max_by
         chunks.append(chunk)
         if not message.get("more_body", False):
             return b"".join(chunks)
+
+
+def check_announced(headers: list[tuple[bytes, bytes]], max_bytes: int) -> None:
+    """Raises RequestTooLarge where the client itself says so."""
+    for name, value in headers:
+        if name == b"content-length" and value.isdigit() and int(value[:20]) > max_bytes:
+            raise _too_large(max_bytes)
 
 
 def _too_large(max_bytes: int) -> RequestTooLarge:

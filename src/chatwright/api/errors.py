@@ -17,6 +17,7 @@ from chatwright.api.request_id import request_id_of
 from chatwright.core import errors
 
 _log = logging.getLogger(__name__)
+_MINUTE = 60.0
 _LONGEST_SDK_WAIT = 120.0
 """OpenAI's clients don't wait longer than this; a retry of theirs would come too early."""
 
@@ -93,11 +94,12 @@ def _headers(error: errors.ChatwrightError, status: int) -> dict[str, str]:
     if status == 401:
         headers["www-authenticate"] = "Bearer"
     wait = error.retry_after
+    hopeless = status == 429 and wait is None  # no time will make it fit
     if status in (429, 503) or wait is not None:
-        wait = 1.0 if wait is None else max(wait, 0.001)
+        wait = (_MINUTE if hopeless else 1.0) if wait is None else max(wait, 0.001)
         headers["retry-after"] = str(math.ceil(wait))
         headers["retry-after-ms"] = str(math.ceil(wait * 1000))
-    if isinstance(error, errors.InternalError) or (wait is not None and wait > _LONGEST_SDK_WAIT):
+    if hopeless or isinstance(error, errors.InternalError) or (wait is not None and wait > _LONGEST_SDK_WAIT):
         headers["x-should-retry"] = "false"
     return headers
 

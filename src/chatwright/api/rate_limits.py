@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 
-from starlette.types import Scope
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from chatwright.accounts.account import Account
 from chatwright.accounts.buckets import BucketState
 from chatwright.accounts.limits import LimitReached, RateLimitStatus
+from chatwright.core.errors import Overloaded
 
 _STATE = "rate_limits"
 
 
-def remember(scope: Scope, status: RateLimitStatus) -> None:
-    """The response to this request will carry them, whatever it turns out to be."""
+def remember(scope: Scope, status: RateLimitStatus | Callable[[], RateLimitStatus]) -> None:
+    """The response to this request will carry them, whatever it turns out to be; as they are when it begins."""
     scope["state"][_STATE] = status
 
 
@@ -28,9 +30,39 @@ def remembered_refusal(scope: Scope) -> Iterator[None]:
         raise
 
 
+class RateLimitHeaders:
+    """ASGI middleware: looks the caller's limits up for responses whose handler did not."""
+
+    def __init__(self, app: ASGIApp, limits: Callable[[Account], Awaitable[RateLimitStatus]]) -> None:
+        self.app = app
+        self.limits = limits
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+
+        async def send_with_limits(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                await self._look_up(scope)
+            await send(message)
+
+        await self.app(scope, receive, send_with_limits)
+
+    async def _look_up(self, scope: Scope) -> None:
+        account = scope["state"].get("account")
+        if isinstance(account, Account) and _STATE not in scope["state"]:
+            try:
+                remember(scope, await self.limits(account))
+            except Overloaded:
+                return  # the answer is worth more than its headers
+
+
 def headers(scope: Scope) -> list[tuple[bytes, bytes]]:
     """What was remembered last; nothing for a caller without limits."""
-    status = scope["state"].get(_STATE)
+    found = scope["state"].get(_STATE)
+    status = found() if callable(found) else found
     if not isinstance(status, RateLimitStatus):
         return []
     return [*_headers("requests", status.requests), *_headers("tokens", status.tokens)]

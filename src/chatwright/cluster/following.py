@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from chatwright.cluster.directory import Place, Reading
 from chatwright.cluster.plan import pool_key
 from chatwright.core.engine import EngineInfo, EngineStats
-from chatwright.core.errors import EngineFailed
+from chatwright.core.errors import EngineFailed, Overloaded
 from chatwright.core.generation import GenerationRequest, TokenChunk
 from chatwright.engines.process.client import ProcessEngine
 from chatwright.engines.replicas.pools import PooledEngine
@@ -97,6 +97,10 @@ class FollowingEngine:
     def generate(self, request: GenerationRequest) -> AsyncGenerator[TokenChunk]:
         """See `Engine.generate`."""
         return self._replicas.generate(request)
+
+    def overload(self, waiting_share: float, coming: int) -> Overloaded | None:
+        """See `TellsLoad`."""
+        return self._replicas.overload(waiting_share, coming)
 
     async def stats(self) -> EngineStats:
         """The sum of all replicas'."""
@@ -191,6 +195,10 @@ class FollowingPools:
     def generate(self, request: GenerationRequest) -> AsyncGenerator[TokenChunk]:
         """See `Engine.generate`."""
         return self._pools.generate(request)
+
+    def overload(self, waiting_share: float, coming: int) -> Overloaded | None:
+        """See `TellsLoad`."""
+        return self._pools.overload(waiting_share, coming)
 
     async def stats(self) -> EngineStats:
         """The sum of all replicas'."""

@@ -25,7 +25,7 @@ class Wanted(NamedTuple):
 def wanted_budgets(
     texts: list[str] | None, webhook: str | None, config: Path | None, home: Path | None
 ) -> list[Wanted]:
-    """Parse "25/month" or "2.50/day/reported". Raises ConfigError, also for a webhook that nothing would be sent to."""
+    """Parse "25", "25/month" or "2.50/day/reported". Raises ConfigError, also for a webhook that nothing would be sent to."""
     wanted = [_wanted(text)._replace(webhook_url=webhook) for text in texts or []]
     if webhook is not None and not wanted:
         raise ConfigError("--webhook is where a budget reports: give --budget with it")
@@ -36,10 +36,10 @@ def wanted_budgets(
 
 def _wanted(text: str) -> Wanted:
     amount, _, rest = text.partition("/")
-    period, _, mode = rest.partition("/")
+    period, _, mode = (rest or "month").partition("/")
     if period not in get_args(BudgetPeriod) or mode not in ("", "enforced", "reported"):
         raise ConfigError(
-            f"--budget = {text!r}: write AMOUNT/day or AMOUNT/month, and /reported behind it if wanted"
+            f"--budget = {text!r}: write AMOUNT, AMOUNT/day or AMOUNT/month, and /reported behind the latter if wanted"
         )
     try:
         return Wanted(parse_amount(amount), "day" if period == "day" else "month", mode != "reported")

@@ -6,7 +6,6 @@ import json
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from chatwright.accounts.clock import unix_ms
@@ -31,6 +30,7 @@ from chatwright.commands.options import (
     opened,
     shown_time,
 )
+from chatwright.commands.tables import print_table
 
 app = typer.Typer(help="API keys.", no_args_is_help=True)
 
@@ -96,7 +96,7 @@ def list_keys(
             shown_time(key.settings.expires_at),
             shown_time(key.revoked_at),
         )
-    Console().print(table)
+    print_table(table)
 
 
 @app.command()

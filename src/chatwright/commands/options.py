@@ -27,7 +27,7 @@ BudgetOption = Annotated[
     list[str] | None,
     typer.Option(
         "--budget",
-        help="AMOUNT/day or AMOUNT/month, enforced; with /reported behind it only reported. May be repeated.",
+        help="AMOUNT/month (or AMOUNT alone) or AMOUNT/day, enforced; with /reported behind it only reported. May be repeated.",
     ),
 ]
 WebhookOption = Annotated[

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 import typer
 from msgspec import UNSET, structs
-from rich.console import Console
 from rich.table import Table
 
 from chatwright.accounts.contents import Contents
@@ -28,6 +27,7 @@ from chatwright.commands.options import (
     names,
     opened,
 )
+from chatwright.commands.tables import print_table
 
 app = typer.Typer(help="Projects: keys that share limits, budgets and a fair share.", no_args_is_help=True)
 
@@ -86,7 +86,7 @@ def list_projects(config: ConfigOption = None, home: HomeOption = None, as_json:
     for project in found:
         numbers = [str(value) if value is not None else "" for value in structs.astuple(project.limits)]
         table.add_row(project.id, project.name, f"{project.weight:g}", *numbers, project.cache_group or "")
-    Console().print(table)
+    print_table(table)
 
 
 @app.command()

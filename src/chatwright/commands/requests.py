@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 import typer
 from msgspec import structs
-from rich.console import Console
 from rich.table import Table
 
 from chatwright.accounts.clock import unix_ms
@@ -22,6 +21,7 @@ from chatwright.commands.options import (
     opened,
     shown_time,
 )
+from chatwright.commands.tables import print_table
 from chatwright.core.errors import NotFound
 
 app = typer.Typer(help="Single requests, by the ledger.", no_args_is_help=True)
@@ -63,7 +63,7 @@ def list_rows(
         tokens = (str(row.input_tokens), str(row.output_tokens), format_amount(row.cost))
         at = shown_time(row.opened_at)
         table.add_row(row.id, at, row.key_id, row.model, row.status, *tokens, ascii(labels)[1:-1])
-    Console().print(table, markup=False)
+    print_table(table)
 
 
 @app.command()

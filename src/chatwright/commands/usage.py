@@ -7,13 +7,13 @@ from typing import Annotated, Any, cast, get_args
 
 import typer
 from msgspec import structs
-from rich.console import Console
 from rich.table import Table
 
 from chatwright.accounts.clock import unix_ms
 from chatwright.accounts.prices import format_amount
 from chatwright.accounts.usage import UsageFilter, UsageGroup, UsageRow, read_usage, usage_csv
 from chatwright.commands.options import ConfigOption, HomeOption, JsonOption, moment_ms, opened
+from chatwright.commands.tables import print_table
 from chatwright.config import ConfigError
 
 
@@ -65,4 +65,4 @@ def _show(by: UsageGroup, rows: list[UsageRow]) -> None:
         numbers = (row.requests, row.input_tokens, row.cached_tokens, row.output_tokens, row.reasoning_tokens)
         endings = (row.aborted, row.failed, row.lost)
         table.add_row(row.group, *map(str, numbers), format_amount(row.cost), *map(str, endings))
-    Console().print(table)
+    print_table(table)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import msgspec
 
+from chatwright.core.errors import Overloaded
 from chatwright.core.generation import GenerationRequest, TokenChunk
 
 
@@ -72,3 +73,13 @@ class Engine(Protocol):
 
     async def stats(self) -> EngineStats:
         """A recent reading; never waits for a step longer than a moment."""
+
+
+@runtime_checkable
+class TellsLoad(Protocol):
+    """An engine of which is known, without asking it, whether it is full."""
+
+    def overload(self, waiting_share: float, coming: int) -> Overloaded | None:
+        """Why a request of this share of the waiting room would be refused now, if so many others that are on their way
+        came before it; None where it might be taken.
+        """

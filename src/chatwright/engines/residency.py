@@ -6,8 +6,8 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator
 
-from chatwright.core.engine import Engine, EngineInfo, EngineStats
-from chatwright.core.errors import DeadlineExceeded, EngineFailed
+from chatwright.core.engine import Engine, EngineInfo, EngineStats, TellsLoad
+from chatwright.core.errors import DeadlineExceeded, EngineFailed, Overloaded
 from chatwright.core.generation import GenerationRequest, TokenChunk
 from chatwright.engines.batching.backlog import Backlog
 
@@ -139,6 +139,13 @@ class OnDemandEngine:
             raise DeadlineExceeded(
                 "The request's deadline passed while its model waited to be loaded."
             ) from None
+
+    def overload(self, waiting_share: float, coming: int) -> Overloaded | None:
+        """See `TellsLoad`; nothing is known while it is not loaded."""
+        engine = self._engine
+        return (
+            engine.overload(waiting_share, coming) if engine.ready and isinstance(engine, TellsLoad) else None
+        )
 
     async def stats(self) -> EngineStats:
         """Of the engine; while it is not loaded only what waits for it."""

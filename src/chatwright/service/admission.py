@@ -17,7 +17,7 @@ class Admission(Protocol):
 
     @property
     def rate_limits(self) -> RateLimitStatus:
-        """The caller's limits with this request reserved."""
+        """The caller's limits with this request reserved; once it has ended, with what it used."""
 
     async def first_token(self) -> None:
         """The first token is there and about to be shown. Raises BudgetExceeded, Overloaded."""
@@ -37,6 +37,9 @@ class Admissions(Protocol):
 
     async def check(self, account: Account) -> RateLimitStatus:
         """Refuse what would be refused whatever the body says. Raises RateLimited, BudgetExceeded, Overloaded."""
+
+    async def status(self, account: Account) -> RateLimitStatus:
+        """The caller's limits now. Raises Overloaded."""
 
     async def admit(
         self,
@@ -59,6 +62,10 @@ class Unmetered:
     rate_limits = RateLimitStatus()
 
     async def check(self, account: Account) -> RateLimitStatus:
+        """No limits."""
+        return self.rate_limits
+
+    async def status(self, account: Account) -> RateLimitStatus:
         """No limits."""
         return self.rate_limits
 

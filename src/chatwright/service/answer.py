@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from chatwright.accounts.limits import RateLimitStatus
 from chatwright.core.deltas import Delta
@@ -17,7 +17,7 @@ class Answer:
     `id` is "chatcmpl-" + 32 hex, `created` whole seconds, `model` the slug as requested; `fingerprint` knows the engine's
     once it has made something. `truncated_tokens`
     were cut from the prompt's left on the client's demand; `unused_variables` are template variables the template never
-    reads; `service_tier` is the one it is served in; `rate_limits` are the caller's with this request reserved;
+    reads; `service_tier` is the one it is served in; `rate_limits` tells the caller's, with this request reserved or settled;
     `record` fills while the deltas are iterated.
     """
 
@@ -29,6 +29,6 @@ class Answer:
     deltas: AsyncIterator[Delta]
     truncated_tokens: int = 0
     unused_variables: tuple[str, ...] = ()
-    rate_limits: RateLimitStatus = field(default_factory=RateLimitStatus)
+    rate_limits: Callable[[], RateLimitStatus] = RateLimitStatus
     record: RequestRecord | None = None
     service_tier: str = "default"

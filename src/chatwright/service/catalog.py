@@ -39,6 +39,8 @@ class Catalog:
             raise ModelNotFound(
                 f"The model {slug[:200]!r} does not exist. GET /v1/models lists those that do.", param="model"
             )
-        if account.models is not None and not account.models & {model.card.id, slug}:
+        if account.models is not None and not any(
+            self._by_name.get(name) is model for name in account.models
+        ):
             raise PermissionDenied(f"This API key may not use the model {slug[:200]!r}.", param="model")
         return model

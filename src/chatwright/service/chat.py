@@ -23,7 +23,7 @@ from chatwright.service.keeping import Keeping
 from chatwright.service.model import ServedModel
 from chatwright.service.preparation import Prepared, prepare
 from chatwright.service.record import Observer, RequestRecord, Unobserved
-from chatwright.service.shedding import Shedding
+from chatwright.service.shedding import Entrance, Shedding
 from chatwright.service.transcript import Transcript
 
 STOPS_ON_LOOP = 1024
@@ -48,6 +48,10 @@ class ChatService:
         """
         return await self._admissions.check(account)
 
+    async def limits(self, account: Account) -> RateLimitStatus:
+        """The caller's limits now. Raises Overloaded."""
+        return await self._admissions.status(account)
+
     async def open(
         self,
         request: ChatRequest,
@@ -64,8 +68,25 @@ class ChatService:
         """
         model = self._catalog.resolve(request.model, account)
         tier = tier_of(account, request.service_tier)
-        self._shedding.check(model.card.id, tier)
-        prepared = await prepare(request, account, model, tier, self._handoffs, deadline, affinity)
+        entrance = self._shedding.enter(model.card.id, tier, model.engine)
+        try:
+            prepared = await prepare(request, account, model, tier, self._handoffs, deadline, affinity)
+            return await self._admitted(request, account, model, tier, prepared, entrance, request_id)
+        except BaseException:
+            entrance.passed()
+            raise
+
+    async def _admitted(
+        self,
+        request: ChatRequest,
+        account: Account,
+        model: ServedModel,
+        tier: str,
+        prepared: Prepared,
+        entrance: Entrance,
+        request_id: str,
+    ) -> Answer:
+        """Raises RateLimited, BudgetExceeded, Overloaded."""
         record = RequestRecord(
             request_id, account.key_id, account.project_id, model.card.id, tier, request.metadata
         )
@@ -90,7 +111,7 @@ class ChatService:
             record,
             self._observer,
             AnswerCheck(model.grammars, prepared.compiled),
-            partial(self._shedding.note, model.card.id, tier),
+            entrance,
             Keeping(prepared.built.prompt.text) if account.stores_prompts else None,
         )
         return Answer(
@@ -100,7 +121,7 @@ class ChatService:
             fingerprint=partial(_fingerprint, model),
             prompt_tokens=prepared.prompt_tokens,
             deltas=deltas,
-            rate_limits=admission.rate_limits,
+            rate_limits=lambda: admission.rate_limits,
             truncated_tokens=prepared.built.prompt.truncated_tokens,
             unused_variables=prepared.built.unused_variables,
             record=record,

@@ -20,6 +20,7 @@ from chatwright.service.constraint import AnswerCheck
 from chatwright.service.handoff import is_spent, nothing_more
 from chatwright.service.keeping import Keeping
 from chatwright.service.record import Observer, RequestRecord
+from chatwright.service.shedding import Entrance
 from chatwright.service.transcript import Transcript
 
 Issue = Callable[[Sequence[int], Sequence[TokenLogprob]], ContextHandle | None]
@@ -43,7 +44,7 @@ class Generation:
         record: RequestRecord,
         observer: Observer,
         check: AnswerCheck,
-        on_refusal: Callable[[Overloaded], None],
+        entrance: Entrance,
         keeping: Keeping | None = None,
     ) -> None:
         self._request = request
@@ -55,7 +56,7 @@ class Generation:
         self._record = record
         self._observer = observer
         self._check = check
-        self._on_refusal = on_refusal
+        self._entrance = entrance
         self._keeping = keeping
         self._sampled: list[int] = []
         self._reported: list[TokenLogprob] = []
@@ -70,6 +71,7 @@ class Generation:
 
     async def aclose(self) -> None:
         """Abort what still runs: the engine's iterator is closed, the tokens made so far are billed."""
+        self._entrance.passed()
         await self._deltas.aclose()
         await self._end("aborted", self._usage)
 
@@ -80,6 +82,7 @@ class Generation:
         finished = False
         try:
             try:
+                self._entrance.passed()  # no other task runs until the engine has it
                 async for chunk in chunks:
                     first = not transcript.started
                     deltas = self._read(chunk)
@@ -130,7 +133,7 @@ class Generation:
 
     def _status_of(self, ending: BaseException) -> EndStatus:
         if isinstance(ending, Overloaded) and not self._transcript.started and self._engine.ready:
-            self._on_refusal(ending)
+            self._entrance.refused(ending)
         if isinstance(ending, Overloaded | BudgetExceeded):
             return "refused"
         return "failed" if isinstance(ending, Exception) else "aborted"

@@ -1,4 +1,4 @@
-"""Refusing at once what a full engine has just refused: no rendering, no ledger, no limits for what would be sent away."""
+"""Refusing at once what a full engine would refuse: no rendering, no ledger, no limits for what would be sent away."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 from chatwright.accounts.tiers import TIERS
+from chatwright.core.engine import Engine, TellsLoad
 from chatwright.core.errors import Overloaded
 
 HOLD_SECONDS = 0.1
@@ -13,18 +14,57 @@ HOLD_SECONDS = 0.1
 
 
 class Shedding:
-    """What each model's engine refused last. `clock` gives monotonic seconds."""
+    """What is known of each model's engine without asking it: what it tells of its load, who is on the way there, and what it
+    refused last. `clock` gives monotonic seconds.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
+        self._coming: dict[str, int] = {}
         self._refusals: dict[str, tuple[float, float, Overloaded]] = {}  # until, share of the room, as told
 
-    def note(self, model: str, tier: str, refusal: Overloaded) -> None:
-        """The engine has refused a request of this tier."""
-        self._refusals[model] = (self._clock() + HOLD_SECONDS, TIERS[tier].waiting_share, refusal)
+    def enter(self, model: str, tier: str, engine: Engine) -> Entrance:
+        """Raises Overloaded where a request of this tier would be refused now."""
+        share, coming = TIERS[tier].waiting_share, self._coming.get(model, 0)
+        full = engine.overload(share, coming) if isinstance(engine, TellsLoad) else None
+        full = full or self._repeated(model, share)
+        if full is not None:
+            raise full
+        self._coming[model] = coming + 1
+        return Entrance(self, model, share)
 
-    def check(self, model: str, tier: str) -> None:
-        """Raises Overloaded where a request of this tier or a higher one was refused a moment ago."""
-        until, share, refusal = self._refusals.get(model, (0.0, 0.0, None))
-        if refusal is not None and self._clock() < until and TIERS[tier].waiting_share <= share:
-            raise Overloaded(refusal.message, retry_after=refusal.retry_after)
+    def leave(self, model: str) -> None:
+        """One that was coming has come, or never will."""
+        self._coming[model] -= 1
+
+    def note(self, model: str, share: float, refusal: Overloaded) -> None:
+        """The engine has refused a request that may fill this share of its waiting room."""
+        self._refusals[model] = (self._clock() + HOLD_SECONDS, share, refusal)
+
+    def _repeated(self, model: str, share: float) -> Overloaded | None:
+        """The refusal of a moment ago, where it was of this share or a larger one."""
+        until, refused, refusal = self._refusals.get(model, (0.0, 0.0, None))
+        if refusal is None or self._clock() >= until or share > refused:
+            return None
+        return Overloaded(refusal.message, retry_after=refusal.retry_after)
+
+
+class Entrance:
+    """A request on its way to its engine. Call `passed` whatever becomes of it."""
+
+    def __init__(self, shedding: Shedding, model: str, share: float) -> None:
+        """Made by `Shedding.enter`."""
+        self._shedding = shedding
+        self._model = model
+        self._share = share
+        self._coming = True
+
+    def passed(self) -> None:
+        """It is sent now, or never will be. A second time does nothing."""
+        if self._coming:
+            self._coming = False
+            self._shedding.leave(self._model)
+
+    def refused(self, refusal: Overloaded) -> None:
+        """The engine has no room for it."""
+        self._shedding.note(self._model, self._share, refusal)

@@ -60,11 +60,14 @@ class ModelCounts(msgspec.Struct):
     queue: Histogram = msgspec.field(default_factory=_seconds)
     prefill: Histogram = msgspec.field(default_factory=_seconds)
     decode: Histogram = msgspec.field(default_factory=_seconds)
+    inference: Histogram = msgspec.field(default_factory=_seconds)
     prompt_lengths: Histogram = msgspec.field(default_factory=_tokens)
     output_lengths: Histogram = msgspec.field(default_factory=_tokens)
     prompt_tokens: int = 0
     cached_tokens: int = 0
     output_tokens: int = 0
+    accepted_drafts: int = 0
+    rejected_drafts: int = 0
     ended: dict[str, int] = {}
     """By finish reason: stop, length, tool_calls, abort, refused, error."""
 

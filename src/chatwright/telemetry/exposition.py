@@ -30,19 +30,23 @@ HISTOGRAMS = {
     "request_queue_time_seconds": ("queue", "Seconds a request waited in the engine's queue."),
     "request_prefill_time_seconds": ("prefill", "Seconds from the first step to the first token."),
     "request_decode_time_seconds": ("decode", "Seconds from the first token to the last."),
+    "request_inference_time_seconds": ("inference", "Seconds from the first step to the last token."),
     "request_prompt_tokens": ("prompt_lengths", "Tokens of prompts."),
     "request_generation_tokens": ("output_lengths", "Tokens of answers."),
+    "request_max_num_generation_tokens": ("output_lengths", "The same: each request has one answer."),
 }
 COUNTERS = {
     "prompt_tokens": ("prompt_tokens", "Tokens of prompts."),
     "generation_tokens": ("output_tokens", "Generated tokens."),
     "prefix_cache_queries": ("prompt_tokens", "Tokens looked up in the prefix cache."),
     "prefix_cache_hits": ("cached_tokens", "Tokens that the prefix cache held."),
+    "spec_decode_num_accepted_tokens": ("accepted_drafts", "Tokens guessed ahead that were right."),
 }
 GAUGES = {
     "num_requests_running": "Requests that the engine runs.",
     "num_requests_waiting": "Requests that wait for the engine.",
     "kv_cache_usage_perc": "Part of the KV blocks in use; 1 is all of them.",
+    "gpu_cache_usage_perc": "The older name of kv_cache_usage_perc.",
 }
 
 
@@ -95,6 +99,12 @@ class Exposition(Collector):
             for slug, counts in self._counts.models.items():
                 family.add_metric([slug], getattr(counts, member))
             yield family
+        drafts = CounterMetricFamily(
+            f"{prefix}:spec_decode_num_draft_tokens", "Tokens guessed ahead.", labels=["model_name"]
+        )
+        for slug, counts in self._counts.models.items():
+            drafts.add_metric([slug], counts.accepted_drafts + counts.rejected_drafts)
+        yield drafts
         success = CounterMetricFamily(
             f"{prefix}:request_success", "Ended requests.", labels=["model_name", "finished_reason"]
         )
@@ -114,7 +124,8 @@ class Exposition(Collector):
             families["num_requests_running"].add_metric([slug], stats.running)
             families["num_requests_waiting"].add_metric([slug], stats.waiting)
             used = stats.kv_blocks_used / stats.kv_blocks_total if stats.kv_blocks_total else 0.0
-            families["kv_cache_usage_perc"].add_metric([slug], used)
+            for name in ("kv_cache_usage_perc", "gpu_cache_usage_perc"):
+                families[name].add_metric([slug], used)
             preemptions.add_metric([slug], stats.preemptions)
         yield from families.values()
         yield preemptions

@@ -58,8 +58,11 @@ class RequestCounter:
         model.end_to_end.observe(perf_counter() - record.began)
         model.prompt_tokens += usage.prompt_tokens
         model.cached_tokens += usage.cached_tokens
+        model.accepted_drafts += usage.accepted_prediction_tokens
+        model.rejected_drafts += usage.rejected_prediction_tokens
         if record.first_token is not None and record.last_token is not None:
             _observe_answer(model, record.last_token - record.first_token, usage)
+            model.inference.observe(max(0.0, record.last_token - record.began - record.queue_seconds))
         key = self.counts.key(record.key_id)
         key.requests += 1
         key.input_tokens += usage.prompt_tokens

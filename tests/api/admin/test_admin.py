@@ -96,6 +96,8 @@ async def test_a_key_lives_and_ends(admin, connect) -> None:
     assert len(rotated["prefixes"]) == 2
     assert (await client.get("/v1/models")).status_code == 200
     assert (await (await connect(rotated["key"])).get("/v1/models")).status_code == 200
+    bare = await admin.post(f"{path}/rotate")
+    assert (bare.status_code, len(bare.json()["prefixes"])) == (200, 1), "no body is no overlap"
     assert (await admin.delete(path)).json()["revoked_at"] is not None
     assert (await client.get("/v1/models")).status_code == 401
     assert (await admin.post(f"{path}/rotate", json={})).status_code == 400

@@ -14,6 +14,7 @@ from tests.engines.process.conftest import collect, gone, request
 from chatwright.core.errors import ContextLengthExceeded, DeadlineExceeded, EngineFailed, Overloaded
 from chatwright.engines.batching.engine import BatchingEngine
 from chatwright.engines.batching.loop import LoopLimits
+from chatwright.engines.batching.scheduler import SchedulerLimits
 from chatwright.engines.batching.simulated import SimulatedRunner
 from chatwright.engines.process.child import Child
 
@@ -233,6 +234,42 @@ async def test_errors_cross_with_everything_they_say(engines):
     assert caught.value.param == "messages"
     with pytest.raises(DeadlineExceeded):
         await collect(engine, request("late", deadline=1.0))
+
+
+async def test_a_full_waiting_room_is_known_without_asking(engines):
+    limits = LoopLimits(max_waiting=4, scheduler=SchedulerLimits(max_sequences=1))
+    engine = await engines.start(limits=limits, **SLOW)
+    assert engine.overload(1.0, 0) is None, "nothing is known of an engine that has said nothing"
+    running = await begin(engine, "running")
+    waiting = [asyncio.create_task(collect(engine, request(f"w{number}"))) for number in range(3)]
+    await asyncio.sleep(0)
+    for _ in range(2):  # as sent, then as the engine says
+        assert engine.overload(0.5, 0).retry_after >= 1
+        assert engine.overload(1.0, 0) is None
+        assert engine.overload(1.0, 1) is not None
+        await anext(running)
+        await anext(running)
+    await running.aclose()
+    await asyncio.gather(*waiting)
+    assert engine.overload(0.1, 0) is None
+
+
+async def test_a_refusal_tells_how_full_it_is(engines):
+    limits = LoopLimits(max_waiting=1, scheduler=SchedulerLimits(max_sequences=1))
+    engine = await engines.start(limits=limits, **SLOW)
+    running = await begin(engine, "running")
+    waiting = [asyncio.create_task(collect(engine, request(f"w{number}"))) for number in range(2)]
+    done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    assert isinstance(done.pop().exception(), Overloaded)
+    assert engine.overload(1.0, 0) is not None
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    os.kill(engine.pid, signal.SIGKILL)
+    while engine.ready:
+        await asyncio.sleep(0)
+    assert engine.overload(1.0, 0) is None
+    await running.aclose()
 
 
 async def test_a_flood_of_aborts_leaks_nothing(engines):

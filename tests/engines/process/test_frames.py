@@ -12,6 +12,7 @@ from chatwright.core.engine import EngineInfo, EngineStats
 from chatwright.core.errors import BY_CODE, ChatwrightError
 from chatwright.core.generation import Grammar, TokenChunk, TokenLogprob
 from chatwright.engines.process import frames
+from chatwright.engines.room import Room
 
 CHUNK = TokenChunk((1, 2), (TokenLogprob(1, -0.5, ((1, -0.5), (3, -1.0))),), "stop", 2, True, 3, 4, 5)
 
@@ -43,8 +44,9 @@ async def test_messages_to_the_engine_arrive_whole(message):
     [
         frames.Hello(EngineInfo("n", "f", 5, 6), ("careful",)),
         frames.LoadFailed("no"),
-        frames.Outputs([("x", CHUNK), ("y", TokenChunk())]),
+        frames.Outputs([("x", CHUNK), ("y", TokenChunk())], Room(1, 2, 3, 4, 5.0), 6),
         frames.Failure("x", "overloaded", "full", "p", 1.5),
+        frames.Failure("x", "overloaded", "full", room=Room(1, 2, 3, 4, 5.0), heard=6),
         frames.StatsReply(EngineStats(running=3)),
     ],
 )

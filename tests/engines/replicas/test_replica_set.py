@@ -309,3 +309,33 @@ async def test_stats_are_summed() -> None:
     replicas = await started({name: FakeEngine(token(1, last=True)) for name in "abc"})
     await tokens(replicas)
     assert await replicas.stats() == EngineStats(running=1, steps=30)
+
+
+class Telling(FakeEngine):
+    """Full, where `wait` says when to come again."""
+
+    wait: float | None = None
+
+    def overload(self, waiting_share: float, coming: int) -> Overloaded | None:
+        return None if self.wait is None and not coming else Overloaded("full", retry_after=self.wait)
+
+
+async def test_a_set_is_full_where_all_that_are_ready_say_so() -> None:
+    first, second, third = Telling(), Telling(), Telling()
+    replicas = await started({"a": first, "b": second, "c": third})
+    third.ready = False
+    first.wait = 5.0
+    assert replicas.overload(1.0, 0) is None
+    assert replicas.overload(1.0, 1) is None, "one on the way doesn't fill two"
+    second.wait = 3.0
+    full = replicas.overload(1.0, 0)
+    assert full is not None
+    assert full.retry_after == 3.0
+    first.ready = second.ready = False
+    assert replicas.overload(1.0, 0) is None
+
+
+async def test_a_set_with_a_member_that_does_not_tell_is_asked() -> None:
+    full = Telling()
+    full.wait = 1.0
+    assert (await started({"a": full, "b": FakeEngine()})).overload(1.0, 0) is None

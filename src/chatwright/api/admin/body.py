@@ -28,9 +28,12 @@ _RANGE = re.compile(r"[<>]=|enum value")
 _FIELD = re.compile(r"field `([^`]*)`")
 
 
-async def read(request: Request, type_: type[T]) -> T:
-    """The body as a value. Raises InvalidRequest with its `param`, RequestTooLarge, ClientDisconnected."""
-    value = parse_object(await read_body(request.receive, request.scope["headers"], MAX_BYTES))
+async def read(request: Request, type_: type[T], *, optional: bool = False) -> T:
+    """The body as a value; none is an empty one where it is `optional`. Raises InvalidRequest with its `param`,
+    RequestTooLarge, ClientDisconnected.
+    """
+    body = await read_body(request.receive, request.scope["headers"], MAX_BYTES)
+    value = {} if optional and not body else parse_object(body)
     try:
         return msgspec.convert(value, type_)
     except msgspec.ValidationError as error:

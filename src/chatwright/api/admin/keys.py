@@ -64,7 +64,7 @@ class KeyRoutes:
 
     async def rotate(self, request: Request) -> Response:
         """Give a key a new secret."""
-        body = await read(request, RotateKey)
+        body = await read(request, RotateKey, optional=True)
         key_id = request.path_params["key_id"]
         issued = await self._store.run(self._keys.rotate, key_id, body.overlap_seconds * 1000)
         return answer(issued_key_object(issued))

@@ -16,7 +16,7 @@ from chatwright.accounts.account import Account
 from chatwright.accounts.limits import RateLimitStatus
 from chatwright.api.access import note_record
 from chatwright.api.auth import account_of
-from chatwright.api.body import parse_object, read_body
+from chatwright.api.body import check_announced, parse_object, read_body
 from chatwright.api.connection import close, while_connected
 from chatwright.api.errors import body_of, known
 from chatwright.api.limits import AFFINITY
@@ -45,6 +45,9 @@ class ChatService(Protocol):
     async def check(self, account: Account) -> RateLimitStatus:
         """The caller's limits before the body is read. Raises RateLimited, BudgetExceeded, Overloaded."""
 
+    async def limits(self, account: Account) -> RateLimitStatus:
+        """The caller's limits now, for answers that need none. Raises Overloaded."""
+
     async def open(
         self,
         request: ChatRequest,
@@ -70,6 +73,7 @@ class ChatCompletions:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Read, check, answer; a client that goes away on the way stops its generation."""
         account = account_of(scope, "inference")
+        check_announced(scope["headers"], self._settings.body_bytes)
         with remembered_refusal(scope):
             remember(scope, await self._service.check(account))
         body = await read_body(receive, scope["headers"], self._settings.body_bytes)
@@ -83,13 +87,15 @@ class ChatCompletions:
         self, scope: Scope, send: Send, wire: ChatCompletionRequest, request: ChatRequest, account: Account
     ) -> None:
         wait = self._settings.deadline
-        answer = await self._service.open(
-            request,
-            account,
-            request_id=request_id_of(scope),
-            affinity=_affinity(scope) or request.prompt_cache_key,
-            deadline=None if wait is None else time.time() + wait,
-        )
+        with remembered_refusal(scope):
+            answer = await self._service.open(
+                request,
+                account,
+                request_id=request_id_of(scope),
+                affinity=_affinity(scope) or request.prompt_cache_key,
+                deadline=None if wait is None else time.time() + wait,
+            )
+        remember(scope, answer.rate_limits)
         note_record(scope, answer.record)
         try:
             if wire.stream:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import threading
 
-from chatwright.core.errors import EngineFailed, InternalError, Overloaded
+from chatwright.core.errors import EngineFailed, InternalError
 from chatwright.core.generation import GenerationRequest
+from chatwright.engines.room import Room
 
 SMOOTHING = 0.1
 RETRY_SECONDS = (1.0, 60.0)
@@ -27,8 +27,7 @@ class Backlog:
 
     def enter(self, request: GenerationRequest) -> None:
         """Count a request in. Raises Overloaded where too much waits, EngineFailed once closed, InternalError for
-        an id in use. A prompt over the token bound still enters an empty queue. Each request may fill only its
-        `waiting_share` of the room, so those with the smallest are shed first.
+        an id in use.
         """
         tokens = len(request.prompt_token_ids)
         with self._lock:
@@ -36,21 +35,23 @@ class Backlog:
                 raise self._closed
             if request.id in self._ids:
                 raise InternalError("Another request with the same id is being served.")
-            share = request.waiting_share
-            if self.requests >= math.ceil(self._max_requests * share) or (
-                self.requests and self.tokens + tokens > self._max_tokens * share
-            ):
-                raise self._overloaded()
+            refusal = self._room().refusal(request.waiting_share, tokens)
+            if refusal is not None:
+                raise refusal
             self._ids.add(request.id)
             self.requests += 1
             self.tokens += tokens
 
-    def _overloaded(self) -> Overloaded:
+    @property
+    def room(self) -> Room:
+        """How full it is."""
+        with self._lock:
+            return self._room()
+
+    def _room(self) -> Room:
         least, most = RETRY_SECONDS
-        return Overloaded(
-            f"The engine's queue is full: {self.requests} requests with {self.tokens} prompt tokens wait.",
-            retry_after=min(most, max(least, self.tokens / self._tokens_per_second)),
-        )
+        wait = min(most, max(least, self.tokens / self._tokens_per_second))
+        return Room(self.requests, self.tokens, self._max_requests, self._max_tokens, wait)
 
     def start(self, request: GenerationRequest) -> None:
         """Its first step has run."""

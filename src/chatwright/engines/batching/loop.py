@@ -33,6 +33,7 @@ from chatwright.engines.batching.scheduler import Scheduler, SchedulerLimits
 from chatwright.engines.batching.sequence import Sequence
 from chatwright.engines.batching.sink import Sink
 from chatwright.engines.batching.speculation import Drafter, SpeculationLimits
+from chatwright.engines.room import Room
 from chatwright.sampling.sequence import SequenceSampler
 from chatwright.sampling.verify import Verified, verify
 
@@ -121,6 +122,11 @@ class EngineLoop:
     def abort(self, request_id: str) -> None:
         """Stop a request before the next step; unknown ids are fine."""
         self._inbox.put(lambda: self._drop(request_id))
+
+    @property
+    def room(self) -> Room:
+        """How full the waiting room is."""
+        return self._backlog.room
 
     def stats(self) -> EngineStats:
         """A reading that may be one step old."""

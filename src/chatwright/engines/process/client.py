@@ -16,6 +16,7 @@ from chatwright.engines.process.attachment import Attachment
 from chatwright.engines.process.child import Child
 from chatwright.engines.process.options import EngineOptions
 from chatwright.engines.process.tcp import TcpAddress
+from chatwright.engines.room import RoomWatch
 from chatwright.engines.streams import RequestStreams
 
 log = logging.getLogger("chatwright.engine")
@@ -44,6 +45,7 @@ class ProcessEngine:
         self._silence_seconds = silence_seconds
         self._attach_to = attach_to
         self._streams = RequestStreams()
+        self._room = RoomWatch()
         self._info: EngineInfo | None = None
         self._child: Child | Attachment | None = None
         self._connected = False
@@ -100,7 +102,12 @@ class ProcessEngine:
     def _submit(self, request: GenerationRequest) -> None:
         if not self._connected:
             raise Overloaded("The engine is not ready; try again in a moment.", retry_after=2.0)
+        self._room.sent(len(request.prompt_token_ids))
         self._send(frames.Submit(request))
+
+    def overload(self, waiting_share: float, coming: int) -> Overloaded | None:
+        """See `TellsLoad`."""
+        return self._room.refusal(waiting_share, coming)
 
     async def stats(self) -> EngineStats:
         """Ask the child; empty where it doesn't answer within a second."""
@@ -177,6 +184,7 @@ class ProcessEngine:
     def _disconnect(self, error: EngineFailed) -> None:
         """From here on nothing comes from this child: whoever waits hears it now."""
         self._connected = False
+        self._room.gone()
         self._settle_stats(EngineStats())
         self._streams.fail_all(error)
 
@@ -206,10 +214,13 @@ class ProcessEngine:
 
     def _route(self, message: frames.FromEngine) -> None:
         match message:
-            case frames.Outputs(items):
+            case frames.Outputs(items, room, heard):
+                self._room.told(room, heard)
                 for request_id, chunk in items:
                     self._streams.put(request_id, chunk)
-            case frames.Failure(id=request_id):
+            case frames.Failure(id=request_id, room=room, heard=heard):
+                if room is not None:
+                    self._room.told(room, heard)
                 self._streams.put(request_id, frames.error_of(message))
             case frames.StatsReply(stats):
                 self._settle_stats(stats)

@@ -13,6 +13,7 @@ import msgspec
 from chatwright.core.engine import EngineInfo, EngineStats
 from chatwright.core.errors import BY_CODE, ChatwrightError, InternalError
 from chatwright.core.generation import GenerationRequest, TokenChunk
+from chatwright.engines.room import Room
 
 MAX_FRAME = 1 << 30
 _LENGTH = struct.Struct("<I")
@@ -48,9 +49,13 @@ class LoadFailed(msgspec.Struct, frozen=True, tag=True):
 
 
 class Outputs(msgspec.Struct, frozen=True, tag=True):
-    """Engine -> API: what one step made."""
+    """Engine -> API: what one step made, and how full the waiting room is after it. `heard` counts the connection's
+    `Submit`s until then.
+    """
 
     items: list[tuple[str, TokenChunk]]
+    room: Room
+    heard: int
 
 
 class Failure(msgspec.Struct, frozen=True, tag=True):
@@ -61,6 +66,8 @@ class Failure(msgspec.Struct, frozen=True, tag=True):
     message: str
     param: str | None = None
     retry_after: float | None = None
+    room: Room | None = None
+    heard: int = 0
 
 
 class StatsReply(msgspec.Struct, frozen=True, tag=True):
@@ -103,9 +110,9 @@ async def read_from_engine(reader: asyncio.StreamReader) -> FromEngine | None:
     return None if body is None else _from_engine.decode(body)
 
 
-def failure(request_id: str, error: ChatwrightError) -> Failure:
+def failure(request_id: str, error: ChatwrightError, room: Room | None = None, heard: int = 0) -> Failure:
     """An error as a message."""
-    return Failure(request_id, error.code, error.message, error.param, error.retry_after)
+    return Failure(request_id, error.code, error.message, error.param, error.retry_after, room, heard)
 
 
 def error_of(message: Failure) -> ChatwrightError:

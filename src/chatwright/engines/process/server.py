@@ -35,6 +35,7 @@ class EngineServer:
     def __init__(self, options: EngineOptions) -> None:
         self._options = options
         self._owners: dict[str, asyncio.StreamWriter] = {}
+        self._heard: dict[asyncio.StreamWriter, int] = {}
         self._greeting: frames.Hello | frames.LoadFailed | None = None
         self._loaded = asyncio.Event()
         self._loop: EngineLoop | None = None
@@ -93,6 +94,7 @@ class EngineServer:
         except Exception as error:
             _complain(error)
         finally:
+            self._heard.pop(writer, None)
             for request_id in [key for key, owner in self._owners.items() if owner is writer]:
                 self._abort(request_id)
             writer.close()
@@ -107,11 +109,12 @@ class EngineServer:
     def _handle(self, message: frames.ToEngine, writer: asyncio.StreamWriter, loop: EngineLoop) -> None:
         match message:
             case frames.Submit(request):
+                heard = self._heard[writer] = self._heard.get(writer, 0) + 1
                 try:
                     loop.submit(request)
                     self._owners[request.id] = writer
                 except ChatwrightError as error:
-                    writer.write(frames.encode(frames.failure(request.id, error)))
+                    writer.write(frames.encode(frames.failure(request.id, error, loop.room, heard)))
             case frames.Abort(request_id):
                 if self._owners.get(request_id) is writer:
                     self._abort(request_id)
@@ -137,8 +140,10 @@ class EngineServer:
             by_writer.setdefault(owner, []).append((request_id, chunk))
             if chunk.finish is not None:
                 del self._owners[request_id]
+        assert self._loop is not None
+        room = self._loop.room
         for writer, mine in by_writer.items():
-            writer.write(frames.encode(frames.Outputs(mine)))
+            writer.write(frames.encode(frames.Outputs(mine, room, self._heard.get(writer, 0))))
 
     def failure(self, request_id: str, error: ChatwrightError) -> None:
         """Tell a request's owner."""

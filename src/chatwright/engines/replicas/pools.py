@@ -100,6 +100,10 @@ class PooledEngine:
         """End both pools."""
         await asyncio.gather(self.prefill.close(), self.decode.close())
 
+    def overload(self, waiting_share: float, coming: int) -> Overloaded | None:
+        """See `TellsLoad`: a request begins in the prefill pool."""
+        return self.prefill.overload(waiting_share, coming)
+
     async def stats(self) -> EngineStats:
         """The sum of both pools'."""
         return summed(await asyncio.gather(self.prefill.stats(), self.decode.stats()))

@@ -9,7 +9,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
 
-from chatwright.core.engine import Engine, EngineInfo, EngineStats
+from chatwright.core.engine import Engine, EngineInfo, EngineStats, TellsLoad
 from chatwright.core.errors import DeadlineExceeded, EngineFailed, Overloaded
 from chatwright.core.generation import GenerationRequest, TokenChunk
 from chatwright.engines.replicas.agreement import agreed_info, summed
@@ -197,6 +197,18 @@ class ReplicaSet:
         self._router.sent(request, name)
         return self._members[name]
 
+    def overload(self, waiting_share: float, coming: int) -> Overloaded | None:
+        """See `TellsLoad`: where every member that is ready is known to be full."""
+        ready = [member.engine for member in self._members.values() if member.engine.ready]
+        found: list[Overloaded] = []
+        for engine in ready:
+            share = coming // len(ready)
+            full = engine.overload(waiting_share, share) if isinstance(engine, TellsLoad) else None
+            if full is None:
+                return None
+            found.append(full)
+        return _soonest(found) if found else None
+
     async def stats(self) -> EngineStats:
         """The sum of all members'."""
         return summed(await asyncio.gather(*(member.engine.stats() for member in self._members.values())))
@@ -260,7 +272,11 @@ def _sum_up(errors: list[EngineFailed | Overloaded]) -> EngineFailed | Overloade
     """What the client hears: to come again where that helps, as soon as anybody said."""
     refusals = [error for error in errors if isinstance(error, Overloaded)]
     if refusals:
-        return min(refusals, key=lambda error: (error.retry_after is None, error.retry_after))
+        return _soonest(refusals)
     return (
         errors[-1] if errors else Overloaded("No replica is ready; try again in a moment.", retry_after=2.0)
     )
+
+
+def _soonest(refusals: list[Overloaded]) -> Overloaded:
+    return min(refusals, key=lambda error: (error.retry_after is None, error.retry_after))

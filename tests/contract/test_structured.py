@@ -112,9 +112,16 @@ def test_structural_tag_constrains_what_is_between_its_tags(api):
     age = {"type": "json_schema", "json_schema": {"type": "integer", "minimum": 0, "maximum": 120}}
     tag = {"type": "tag", "begin": "<age>", "content": age, "end": "</age>"}
     tag = {"type": "structural_tag", "format": tag}
-    form = {"type": "structural_tag", "structural_tag": json.dumps(tag)}
-    content = api.content(response_format=form, temperature=1.5, seed=1)
-    assert 0 <= int(content.removeprefix("<age>").removesuffix("</age>")) <= 120
+    older = {"structures": [{"begin": "<age>", "schema": age["json_schema"], "end": "</age>"}]}
+    for form in (
+        {"type": "structural_tag", "structural_tag": json.dumps(tag)},
+        {"type": "structural_tag", "structural_tag": tag},
+        tag,
+    ):
+        content = api.content(response_format=form, temperature=1.5, seed=1)
+        assert 0 <= int(content.removeprefix("<age>").removesuffix("</age>")) <= 120
+    form = {"type": "structural_tag", **older, "triggers": ["<age>"]}
+    assert api.choice(response_format=form, max_tokens=20)["finish_reason"] in ("stop", "length")
 
 
 def test_a_complete_answer_costs_no_further_token(api):

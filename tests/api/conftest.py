@@ -53,6 +53,7 @@ class FakeService:
         self.limits = RateLimitStatus()
         self.truncated_tokens = 0
         self.unused_variables: tuple[str, ...] = ()
+        self.checked_keywords: tuple[str, ...] = ()
 
     async def check(self, account: Account) -> RateLimitStatus:
         return self.limits
@@ -85,6 +86,7 @@ class FakeService:
             deltas=self._deltas(request),
             truncated_tokens=self.truncated_tokens,
             unused_variables=self.unused_variables,
+            checked_keywords=self.checked_keywords,
         )
         return self.answer
 

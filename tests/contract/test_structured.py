@@ -142,6 +142,13 @@ def test_logprobs_of_what_had_to_come_are_certain(api):
     assert entries[0]["logprob"] == 0
 
 
+def test_a_header_names_what_is_only_checked_afterwards(api):
+    response = api.post(messages=ASK, response_format=in_form(SAMPLE["unique"]), max_tokens=4)
+    assert response.headers["x-chatwright-checked"] == "uniqueItems"
+    response = api.post(messages=ASK, response_format=in_form(SAMPLE["flag"]), max_tokens=4)
+    assert "x-chatwright-checked" not in response.headers
+
+
 def test_checked_keywords_fail_closed_in_both_modes(api):
     schema = {"type": "array", "items": {"const": 1}, "minItems": 2, "maxItems": 2, "uniqueItems": True}
     error = api.refused(response_format=in_form(schema))
@@ -161,6 +168,16 @@ def test_checked_keywords_fail_closed_in_both_modes(api):
             "$.properties.a.if",
         ),
         (in_form({"$ref": "http://127.0.0.1/x.json"}), "invalid_json_schema", "nothing is fetched"),
+        (
+            in_form({"items": {"properties": {"a": {"pattern": "("}}}}),
+            "invalid_json_schema",
+            "$.items.properties.a: this can't be enforced: regex parse error: unclosed group",
+        ),
+        (
+            in_form({"type": "object", "properties": {"a": {"$ref": "#"}}, "required": ["a"]}),
+            "invalid_json_schema",
+            "only values without an end",
+        ),
         ({"type": "grammar", "grammar": "root ::= missing"}, "invalid_grammar", "missing"),
         ({"type": "grammar", "grammar": "start: missing"}, "invalid_grammar", "missing"),
         ({"type": "structural_tag", "structural_tag": "{}"}, "invalid_grammar", "structures"),

@@ -16,8 +16,9 @@ class Answer:
 
     `id` is "chatcmpl-" + 32 hex, `created` whole seconds, `model` the slug as requested. `truncated_tokens`
     were cut from the prompt's left on the client's demand; `unused_variables` are template variables the template never
-    reads; `service_tier` is the one it is served in; `rate_limits` are the caller's with this request reserved;
-    `record` fills while the deltas are iterated.
+    reads; `checked_keywords` are those of its schemas that the whole answer is held to once it is there;
+    `service_tier` is the one it is served in; `rate_limits` are the caller's with this request reserved; `record`
+    fills while the deltas are iterated.
     """
 
     id: str
@@ -28,6 +29,7 @@ class Answer:
     deltas: AsyncIterator[Delta]
     truncated_tokens: int = 0
     unused_variables: tuple[str, ...] = ()
+    checked_keywords: tuple[str, ...] = ()
     rate_limits: RateLimitStatus = field(default_factory=RateLimitStatus)
     record: RequestRecord | None = None
     service_tier: str = "default"

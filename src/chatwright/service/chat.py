@@ -65,6 +65,7 @@ class ChatService:
         record = RequestRecord(
             request_id, account.key_id, account.project_id, model.card.id, tier, request.metadata
         )
+        record.grammar_seconds = prepared.grammar_seconds
         transcript = Transcript(request, model, prepared.built.prompt.text, prepared.prompt_tokens)
         admission = await self._admissions.admit(
             account,
@@ -99,6 +100,7 @@ class ChatService:
             rate_limits=admission.rate_limits,
             truncated_tokens=prepared.built.prompt.truncated_tokens,
             unused_variables=prepared.built.unused_variables,
+            checked_keywords=prepared.compiled.checked,
             record=record,
             service_tier=tier,
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Any
 
 import msgspec
@@ -32,6 +33,7 @@ class Prepared:
     generation: GenerationRequest
     built: BuiltPrompt
     compiled: Compiled
+    grammar_seconds: float
 
     @property
     def prompt_tokens(self) -> int:
@@ -62,7 +64,9 @@ async def prepare(
     thinking = None
     if "reasoning_effort" not in unsupported(model.engine):
         thinking = thinking_budget(request.reasoning_effort, model, built.prompt.text, length.max_tokens)
+    began = perf_counter()
     compiled = await compile_answer(request, model, built.prompt.text, limits_thinking=thinking is not None)
+    grammar_seconds = perf_counter() - began if compiled.grammar is not None else 0.0
     handoff = _handoff(request, account, model, built.prompt, handoffs)
     if handoff is not None and handoff.kind == "context":
         length = msgspec.structs.replace(length, max_tokens=1)
@@ -77,7 +81,7 @@ async def prepare(
         affinity=affinity or "",
         **_scheduling(account, tier, length, deadline),
     )
-    return Prepared(generation, built, compiled)
+    return Prepared(generation, built, compiled, grammar_seconds)
 
 
 def _scheduling(account: Account, tier: str, length: Fit, deadline: float | None) -> dict[str, Any]:

@@ -56,6 +56,7 @@ class FakeService:
         self.status_of_answer: Callable[[], RateLimitStatus] = RateLimitStatus
         self.truncated_tokens = 0
         self.unused_variables: tuple[str, ...] = ()
+        self.checked_keywords: tuple[str, ...] = ()
 
     async def check(self, account: Account) -> RateLimitStatus:
         if self.refused_at_once is not None:
@@ -96,6 +97,7 @@ class FakeService:
             truncated_tokens=self.truncated_tokens,
             unused_variables=self.unused_variables,
             rate_limits=self.status_of_answer,
+            checked_keywords=self.checked_keywords,
         )
         return self.answer
 

@@ -119,15 +119,18 @@ async def test_deltas_after_the_last_one_are_an_error(service, client, body):
 async def test_headers_tell_what_was_cut_and_what_is_unused(service, client, body, stream):
     service.truncated_tokens = 12
     service.unused_variables = ("enable_thinking", "bad\r\nname: é")
+    service.checked_keywords = ("oneOf", "uniqueItems")
     response = await client.post("/v1/chat/completions", json={**body, "stream": stream})
     assert response.headers["x-chatwright-truncated-tokens"] == "12"
     assert response.headers["x-chatwright-unused"] == "enable_thinking, bad%0D%0Aname%3A%20%C3%A9"
+    assert response.headers["x-chatwright-checked"] == "oneOf, uniqueItems"
 
 
 @pytest.mark.parametrize("stream", [False, True])
 async def test_headers_are_absent_where_there_is_nothing_to_tell(client, body, stream):
     response = await client.post("/v1/chat/completions", json={**body, "stream": stream})
-    assert not {"x-chatwright-truncated-tokens", "x-chatwright-unused"} & set(response.headers)
+    told = {"x-chatwright-truncated-tokens", "x-chatwright-unused", "x-chatwright-checked"}
+    assert not told & set(response.headers)
 
 
 async def test_cache_key_is_a_hint_where_there_is_no_other(service, client, body):

@@ -173,26 +173,35 @@ def _leaf(rng: random.Random, kind: str) -> dict[str, Any]:
 
 
 def suite() -> dict[str, Any]:
-    """Every schema of the 2020-12 suite, by file and description; fetched with pip once a machine."""
+    """Every schema of the 2020-12 suite, by file and description."""
+    groups = [group for group in _groups() if "/optional/" not in group[0]]
+    return {name: group["schema"] for _, name, group in groups}
+
+
+def invalid_instances() -> list[tuple[str, Any, list[Any]]]:
+    """Name, schema and what it forbids, of the suite and its optional parts."""
+    return [
+        (name, group["schema"], [test["data"] for test in group["tests"] if not test["valid"]])
+        for _, name, group in _groups()
+        if isinstance(group["schema"], dict)
+    ]
+
+
+def _groups() -> list[tuple[str, str, dict[str, Any]]]:
+    """Path, name and content; fetched with pip once a machine."""
     folder = platformdirs.user_cache_path("chatwright-tests") / SUITE.replace("==", "-")
     if not folder.is_dir():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        command = [
-            sys.executable,
-            "-m",
-            "pip",
-            "download",
-            "-q",
-            "--no-deps",
-            "--no-binary",
-            "jsonschema",
-            SUITE,
-        ]
-        subprocess.run([*command, "-d", str(folder.parent)], check=True)
-        with tarfile.open(next(folder.parent.glob("jsonschema-*.tar.gz"))) as archive:
-            archive.extractall(folder.parent, filter="data")
-    found = {}
-    for path in sorted(Path(folder, "json/tests/draft2020-12").glob("*.json")):
-        for group in json.loads(path.read_text()):
-            found[f"{path.stem}: {group['description']}"] = group["schema"]
-    return found
+        _fetch(folder.parent)
+    return [
+        (str(path), f"{path.stem}: {group['description']}", group)
+        for path in sorted(Path(folder, "json/tests/draft2020-12").rglob("*.json"))
+        for group in json.loads(path.read_text())
+    ]
+
+
+def _fetch(into: Path) -> None:
+    into.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--no-binary", "jsonschema", SUITE]
+    subprocess.run([*command, "-d", str(into)], check=True)
+    with tarfile.open(next(into.glob("jsonschema-*.tar.gz"))) as archive:
+        archive.extractall(into, filter="data")

@@ -112,9 +112,16 @@ def test_structural_tag_constrains_what_is_between_its_tags(api):
     age = {"type": "json_schema", "json_schema": {"type": "integer", "minimum": 0, "maximum": 120}}
     tag = {"type": "tag", "begin": "<age>", "content": age, "end": "</age>"}
     tag = {"type": "structural_tag", "format": tag}
-    form = {"type": "structural_tag", "structural_tag": json.dumps(tag)}
-    content = api.content(response_format=form, temperature=1.5, seed=1)
-    assert 0 <= int(content.removeprefix("<age>").removesuffix("</age>")) <= 120
+    older = {"structures": [{"begin": "<age>", "schema": age["json_schema"], "end": "</age>"}]}
+    for form in (
+        {"type": "structural_tag", "structural_tag": json.dumps(tag)},
+        {"type": "structural_tag", "structural_tag": tag},
+        tag,
+    ):
+        content = api.content(response_format=form, temperature=1.5, seed=1)
+        assert 0 <= int(content.removeprefix("<age>").removesuffix("</age>")) <= 120
+    form = {"type": "structural_tag", **older, "triggers": ["<age>"]}
+    assert api.choice(response_format=form, max_tokens=20)["finish_reason"] in ("stop", "length")
 
 
 def test_a_complete_answer_costs_no_further_token(api):
@@ -133,6 +140,13 @@ def test_logprobs_of_what_had_to_come_are_certain(api):
         bytes(byte for entry in entries for byte in entry["bytes"]).decode() == choice["message"]["content"]
     )
     assert entries[0]["logprob"] == 0
+
+
+def test_a_header_names_what_is_only_checked_afterwards(api):
+    response = api.post(messages=ASK, response_format=in_form(SAMPLE["unique"]), max_tokens=4)
+    assert response.headers["x-chatwright-checked"] == "uniqueItems"
+    response = api.post(messages=ASK, response_format=in_form(SAMPLE["flag"]), max_tokens=4)
+    assert "x-chatwright-checked" not in response.headers
 
 
 def test_checked_keywords_fail_closed_in_both_modes(api):
@@ -154,6 +168,16 @@ def test_checked_keywords_fail_closed_in_both_modes(api):
             "$.properties.a.if",
         ),
         (in_form({"$ref": "http://127.0.0.1/x.json"}), "invalid_json_schema", "nothing is fetched"),
+        (
+            in_form({"items": {"properties": {"a": {"pattern": "("}}}}),
+            "invalid_json_schema",
+            "$.items.properties.a: this can't be enforced: regex parse error: unclosed group",
+        ),
+        (
+            in_form({"type": "object", "properties": {"a": {"$ref": "#"}}, "required": ["a"]}),
+            "invalid_json_schema",
+            "only values without an end",
+        ),
         ({"type": "grammar", "grammar": "root ::= missing"}, "invalid_grammar", "missing"),
         ({"type": "grammar", "grammar": "start: missing"}, "invalid_grammar", "missing"),
         ({"type": "structural_tag", "structural_tag": "{}"}, "invalid_grammar", "structures"),

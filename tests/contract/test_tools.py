@@ -163,6 +163,13 @@ def test_strict_refuses_what_it_cannot_enforce_and_names_the_tool(api):
     assert isinstance(json.loads(choice["message"]["tool_calls"][0]["function"]["arguments"]), dict)
 
 
+@pytest.mark.parametrize("choice", ["none", "auto", "required", NAMED])
+def test_every_tool_needs_a_valid_schema_whichever_may_be_called(api, choice):
+    wrong = {"type": "function", "function": {"name": "f", "parameters": {"type": "objekt"}}}
+    error = api.refused(messages=ASK, tools=[*TOOLS, wrong], tool_choice=choice)
+    assert (error["code"], error["param"]) == ("invalid_json_schema", "tools.[2].function.parameters")
+
+
 def test_strict_arguments_are_held_to_what_only_shows_once_they_are_whole(api):
     twins = {"type": "array", "items": {"const": 1}, "minItems": 2, "maxItems": 2, "uniqueItems": True}
     schema = {"type": "object", "properties": {"a": twins}, "required": ["a"], "additionalProperties": False}

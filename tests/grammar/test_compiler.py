@@ -8,7 +8,13 @@ import json
 import pytest
 import pytest_asyncio
 
-from chatwright.core.errors import InvalidGrammar, InvalidJsonSchema, InvalidRequest, SchemaNotSatisfied
+from chatwright.core.errors import (
+    InvalidGrammar,
+    InvalidJsonSchema,
+    InvalidRequest,
+    Overloaded,
+    SchemaNotSatisfied,
+)
 from chatwright.grammar.compiler import GrammarCompiler
 from chatwright.grammar.markup import Calls, Job, Markup, ToolSpec
 from chatwright.workers.pool import PoolLimits
@@ -79,6 +85,7 @@ async def test_hostile_constraints_are_refused_with_a_reason(compiler, name):
     assert isinstance(caught.value, kind | InvalidGrammar)
     assert caught.value.param in ("response_format", "tools.[0].function.parameters")
     assert "Traceback" not in caught.value.message
+    assert job.format != "json_schema" or "limits of its process" not in caught.value.message
     assert len(caught.value.message) < 800
     assert (await compiler.compile(schema({"type": "null"}))).grammar is not None
 
@@ -102,7 +109,7 @@ async def test_verdicts_are_remembered_good_and_bad(compiler, monkeypatch):
     async def unreachable(*_):
         raise AssertionError
 
-    monkeypatch.setattr(compiler, "run", unreachable)
+    monkeypatch.setattr(compiler, "attempt", unreachable)
     assert await compiler.compile(good) is first
     with pytest.raises(InvalidJsonSchema):
         await compiler.compile(bad)
@@ -147,8 +154,41 @@ async def test_what_strict_arguments_need_checked_comes_by_the_tools_name(compil
     assert (await compiler.compile(tool(listed))).tool_checks == {}
 
 
+async def test_a_job_is_judged_by_its_computing_and_that_verdict_is_not_kept(default_model):
+    brief = PoolLimits(total_seconds=60, run_seconds=40, cpu_seconds=0.02, memory_bytes=2 * 2**30, workers=1)
+    pool = GrammarCompiler(default_model.tokenizer, 49152, [2], brief)
+    await pool.start()
+    big = {"anyOf": [{"type": "integer", "minimum": i} for i in range(9000)]}
+    strict = ToolSpec(
+        "f", {"type": "object", "properties": {"a": big}}, True, "tools.[0].function.parameters"
+    )
+    for job, error, param in (
+        (schema(big), InvalidJsonSchema, "response_format"),
+        (
+            Job("grammar", "start: " + " ".join('"a"?' for _ in range(20_000))),
+            InvalidGrammar,
+            "response_format",
+        ),
+        (Job(tools=(strict,), markup=MARKUP), InvalidJsonSchema, "tools"),
+    ):
+        with pytest.raises(error, match=r"0\.02 seconds of computing") as caught:
+            await pool.compile(job)
+        assert caught.value.param == param
+    assert not pool._cache
+    await pool.close()
+
+
+async def test_a_job_that_a_busy_machine_starved_is_not_to_blame(default_model):
+    limits = PoolLimits(total_seconds=60, run_seconds=0.01, cpu_seconds=30, memory_bytes=2 * 2**30, workers=1)
+    pool = GrammarCompiler(default_model.tokenizer, 49152, [2], limits)
+    await pool.start()
+    with pytest.raises(Overloaded):
+        await pool.compile(schema({"enum": [f"value {i}" for i in range(9000)]}))
+    await pool.close()
+
+
 async def test_a_check_that_never_ends_fails_closed(default_model):
-    brief = PoolLimits(total_seconds=60, run_seconds=0.5, memory_bytes=2 * 2**30, workers=1)
+    brief = PoolLimits(total_seconds=60, run_seconds=40, cpu_seconds=0.5, memory_bytes=2 * 2**30, workers=1)
     pool = GrammarCompiler(default_model.tokenizer, 49152, [2], brief)
     await pool.start()
     with pytest.raises(SchemaNotSatisfied):

@@ -8,12 +8,15 @@ import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.contract import schemas
 
 from chatwright.core.errors import InvalidJsonSchema
 from chatwright.grammar.build import build
 from chatwright.grammar.keywords import KEYWORDS, Handling, rows
 from chatwright.grammar.markup import Job
+from chatwright.grammar.matcher import GrammarError
 from chatwright.grammar.schema import MAX_DEPTH, MAX_ENUM, MAX_NODES, prepare
+from chatwright.grammar.validation import problem
 
 
 def obj(**members):
@@ -87,7 +90,47 @@ CASES = [
     ),
     ({"$ref": "#/$defs/a~1b%25", "$defs": {"a/b%": {"type": "null"}}}, ["null"], ["1"]),
     (obj(properties={"never": {"not": {}}, "a": {}}), ['{"a": 1}'], ['{"never": 1}']),
-    ({"type": "string", "format": "date"}, ['"2024-02-29"'], ['"2024-13-01"']),
+    (
+        {"type": "string", "format": "date"},
+        ['"2024-02-29"', '"2000-02-29"', '"0001-01-31"', '"2023-04-30"'],
+        ['"2024-13-01"', '"2023-02-29"', '"1900-02-29"', '"2023-04-31"', '"0000-01-01"', '"2024-2-29"'],
+    ),
+    (
+        {"type": "string", "format": "time"},
+        ['"23:59:59Z"', '"00:00:00.123456+01:00"'],
+        ['"23:59:60Z"', '"24:00:00Z"', '"12:00:00"', '"12:00:00.1234567Z"'],
+    ),
+    (
+        {"type": "string", "format": "date-time"},
+        ['"2024-02-29T12:00:00Z"'],
+        ['"2023-02-29T12:00:00Z"', '"2024-02-29 12:00:00Z"', '"2024-02-29T12:00:60Z"'],
+    ),
+    (
+        {"type": "string", "format": "duration"},
+        ['"P1Y2M3DT4H5M6S"', '"PT5M"', '"P3W"', '"P4D"'],
+        ['"P"', '"PT"', '"P1W2D"', '"P1.5D"', '"P12345678D"', '"1D"'],
+    ),
+    (
+        {"type": "string", "format": "email"},
+        ['"a@b.cd"', '"first.last+tag@sub.example.com"'],
+        ['"a@b"', '"a"', '"a..b@c.de"', '"a.@c.de"', '"a@-c.de"', '"a@ab--c.de"', '"@c.de"'],
+    ),
+    ({"type": "string", "format": "hostname"}, ['"a.b-c.d"'], [f'"{".".join(["a" * 60] * 5)}"']),
+    ({"type": "string", "format": "date", "pattern": "^20"}, ['"2024-01-01"'], ['"1024-01-01"']),
+    ({"type": "string", "format": "date", "maxLength": 99}, ['"2024-01-01"'], ['"2024-1-01"']),
+    ({"type": "integer", "format": "int64"}, ["1852673427797059126"], ["9223372036854775808"]),
+    ({"type": "integer"}, ["-12", "1852673427797059126"], ["1" + "0" * 19, "1e3", "1.0"]),
+    ({"type": ["integer", "null"], "minimum": 5}, ["5", "null"], ["4", "1" + "0" * 19]),
+    ({"type": "integer", "minimum": 2**53 + 1}, [str(2**53 + 2)], [str(2**53), str(2**53 + 1)]),
+    ({"type": "integer", "maximum": 10**40, "minimum": -(10**40)}, ["7"], ["1" + "0" * 19]),
+    ({"type": "number", "minimum": 0}, ["0.1", "123456789.123456789"], ["0.1234567891", "1e3", "-1"]),
+    ({"type": "number", "minimum": 0, "maximum": 1e-8}, ["0.0000000012345"], ["1"]),
+    ({"type": "number", "maximum": 1.7976931348623157e308}, ["-3.5"], ["1" + "0" * 18]),
+    ({"type": "number"}, ["6.022e23"], ["x"]),
+    ({"type": "integer", "multipleOf": 86400}, ["86400", "0"], ["86401"]),
+    ({"type": "integer", "multipleOf": 3600, "minimum": 1}, ["7200"], ["0", "3601"]),
+    ({"type": "number", "multipleOf": 0.25, "minimum": 0}, ["0.50", "7.25"], ["0.3", "0.30"]),
+    ({"const": 10**22}, [str(10**22)], ["1e22"]),
     ({"type": "string", "format": "starts_with", "pattern": "^ab.*"}, ['"abc"'], ['"bc"']),
     (
         {"type": "string", "format": "duration", "pattern": r"^P(?=\d|T\d)(\d+D)?(T(?=\d)(\d+H)?)?$"},
@@ -120,8 +163,23 @@ REFUSED = [
     ({"$ref": "#unknown"}, "no $anchor"),
     ({"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/a"}}}, "circle"),
     ({"properties": {"a": {"$id": "x"}}}, "$id"),
+    (obj(properties={"a": {"$ref": "#"}}, required=["a"]), "only values without an end"),
+    (
+        obj(
+            properties={"a": {"$ref": "#/$defs/a"}},
+            required=["a"],
+            **{"$defs": {"a": {"type": "array", "minItems": 1, "items": {"anyOf": [{"$ref": "#/$defs/a"}]}}}},
+        ),
+        "$ref '#/$defs/a'",
+    ),
     (obj(unevaluatedProperties=False, allOf=[{}]), "$.unevaluatedProperties"),
-    (obj(propertyNames={"format": "email"}), "$.propertyNames"),
+    (obj(propertyNames={"format": "uri"}), "$.propertyNames"),
+    ({"const": 2**53 + 1}, "$.const: const has an integer that a double"),
+    (obj(properties={"a": {"enum": [1, [{"b": -(2**70)}]]}}), "$.properties.a.enum"),
+    ({"type": "integer", "minimum": 10**30}, "$.minimum: numbers beyond"),
+    ({"type": "number", "exclusiveMaximum": -1e18}, "$.exclusiveMaximum"),
+    ({"type": "integer", "multipleOf": 1_000_003}, "$.multipleOf: this multiple"),
+    ({"type": "integer", "multipleOf": 86400, "minimum": 0}, "$.multipleOf: this multiple"),
     ({"uniqueItems": "yes"}, "$.uniqueItems"),
     ({"pattern": "a" * 3000}, "$.pattern"),
     ({"minItems": 10**9}, "$.minItems"),
@@ -167,6 +225,27 @@ def test_what_cannot_be_enforced_is_refused_where_it_stands(schema, reason):
 )
 def test_only_what_the_form_does_not_settle_is_checked_afterwards(schema, keywords):
     assert prepare(schema, "p").checked == keywords
+
+
+@pytest.mark.long
+def test_no_instance_that_the_suite_calls_invalid_is_allowed(vocabulary, accepts):
+    wrong, judged = [], 0
+    for name, schema, instances in schemas.invalid_instances():
+        try:
+            built = build(
+                Job("json_schema", json.dumps(schema)), vocabulary.special, vocabulary.eos_token_ids
+            )
+            vocabulary.compile(built.source)
+        except (InvalidJsonSchema, GrammarError):
+            continue
+        for instance in instances:
+            text = json.dumps(instance, ensure_ascii=False, separators=(", ", ": "))
+            caught = built.check is not None and problem(built.check, text) is not None
+            judged += 1
+            if not caught and accepts(built.source, text):
+                wrong.append((name, text))
+    assert judged > 400
+    assert wrong == [("ecmascript-regex: ECMA 262 \\S matches everything but whitespace", '"\ufeff"')]
 
 
 def test_lenient_drops_what_strict_refuses():

@@ -7,7 +7,7 @@ import pytest
 from chatwright.core.errors import UnsupportedParameter
 from chatwright.engines.scripted import ScriptedEngine
 from chatwright.grammar.compiler import GrammarCompiler
-from chatwright.parsing.format import Format, Reasoning
+from chatwright.parsing.format import Channels, Format, Reasoning
 from chatwright.parsing.registry import by_name
 from chatwright.service.thinking import (
     LEAST_ANSWER,
@@ -52,6 +52,16 @@ def test_budget_names_the_markers(thinker):
     budget = thinking_budget("low", thinker(THINKER), "Hi", 1000)
     assert (budget.max_tokens, budget.start_token, budget.end_token, budget.inside) == (200, 1, 2, False)
     assert thinking_budget(None, thinker(THINKER), "Hi <|im_start|>\n", 1000).inside
+
+
+def test_budget_of_messages_names_how_the_answer_begins(thinker, default_tokenizer):
+    heads = Channels("<|im_start|>", "<repo_name>", "<reponame>", ("<file_sep>",))
+    budget = thinking_budget("low", thinker(Format("heads", channels=heads)), "Hi", 1000)
+    assert (budget.max_tokens, budget.start_token, budget.end_token) == (200, 4, 5)
+    assert ["".join(map(default_tokenizer.token_text, tokens)) for tokens in budget.then] == [
+        "<|im_start|>assistant<repo_name>final<reponame>",
+        "<|im_start|>assistant<repo_name>commentary to=",
+    ]
 
 
 def test_no_budget_without_markers_of_one_token(thinker, new_model):

@@ -33,7 +33,7 @@ def record(key: str = "key_1", **values: object) -> RequestRecord:
 
 def played(counter: RequestCounter, chunks: list[int], status: str = "finished") -> None:
     """A request whose tokens come in these chunks."""
-    request = record(queue_seconds=0.25, began=0.0)
+    request = record(queue_seconds=0.25, grammar_seconds=0.125, began=0.0)
     for count in chunks:
         counter.tokens(request, count)
         request.last_token = (request.last_token or 0.5) + 1.0
@@ -60,6 +60,16 @@ def test_each_replica_says_whether_it_serves() -> None:
 
 
 MODEL = (("model_name", "m"),)
+
+
+def test_constrained_requests_tell_how_long_their_grammar_took() -> None:
+    counter = RequestCounter()
+    played(counter, [1, 2])
+    free = record(began=0.0)
+    counter.tokens(free, 1)
+    found = samples(counter.counts)
+    assert found["chatwright:grammar_compile_seconds_count", MODEL] == 1
+    assert found["chatwright:grammar_compile_seconds_sum", MODEL] == 0.125
 
 
 @pytest.mark.parametrize("prefix", ["vllm", "chatwright"])

@@ -44,6 +44,7 @@ TOOL_ENUM_VALUES = Limit("tools.[i].function.parameters", 1000, "enum values")
 SCHEMA = Limit("a JSON Schema, as compact JSON", 256 * KIB, "bytes")
 SCHEMA_NAME = Limit("response_format.json_schema.name", 256, "characters")
 GRAMMAR = Limit("response_format.grammar, response_format.structural_tag", 256 * KIB, "characters")
+STRUCTURES = Limit("response_format.structures, response_format.triggers", 500, "items")
 
 CHAT_TEMPLATE = Limit("chat_template", 64 * KIB, "characters")
 TEMPLATE_ARGS = Limit("chat_template_args", 256, "entries")

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from chatwright.core.errors import InvalidJsonSchema
+from chatwright.grammar.keywords import annotates
 from chatwright.grammar.lark import ANYTHING, Lark, choice
 from chatwright.grammar.markup import Calls, Parameters, ToolSpec
 from chatwright.grammar.schema import Prepared, prepare
@@ -27,7 +28,7 @@ def prepared(tool: ToolSpec) -> Prepared:
 
 def closed(schema: dict[str, Any]) -> dict[str, Any]:
     """A function takes the arguments it lists: unless its schema says more, others may not be made up."""
-    opens = set(schema) - _PER_PROPERTY - {"title", "description"}
+    opens = {key for key in schema if key not in _PER_PROPERTY and not annotates(key)}
     return schema if opens or "properties" not in schema else {"additionalProperties": False, **schema}
 
 

@@ -20,12 +20,17 @@ JSON_OBJECT: dict[str, Any] = {"type": "object"}
 
 
 class Part(msgspec.Struct, frozen=True):
-    """A piece of the grammar that can be compiled alone, to find out which one is at fault."""
+    """A piece of the grammar that can be compiled alone, to find out which one is at fault: a schema or a client's grammar."""
 
     param: str
-    source: str
-    is_schema: bool = True
+    schema: Any = None
+    grammar: str = ""
     tool: str = ""
+
+    @property
+    def source(self) -> str:
+        """For llguidance."""
+        return self.grammar or alone(self.schema)
 
 
 class Built(msgspec.Struct, frozen=True):
@@ -54,23 +59,25 @@ def build(
     elif constrained == "json_schema":
         answer = prepare(_loads(job.format_source), FORMAT_PARAM)
         content = lark.json(answer.schema)
-        parts.append(Part(FORMAT_PARAM, _alone(answer.schema)))
+        parts.append(Part(FORMAT_PARAM, answer.schema))
     elif constrained == "grammar":
         source = grammar_source(job.format_source)
         content = lark.subgrammar(source, "grammar")
-        parts.append(Part(FORMAT_PARAM, source, is_schema=False))
+        parts.append(Part(FORMAT_PARAM, grammar=source))
     elif constrained == "structural_tag":
         content = structural.content(lark, job.format_source, grammar_source)
+    for tool in job.uncallable:
+        arguments.prepared(tool)
     called = _Called(lark, job, relaxed, parts, alternative=bool(content))
     if not content and not called.any:
-        if not (job.limits_thinking and job.markup.thinking):
+        if not (job.limits_thinking and (job.markup.thinking or job.markup.channels)):
             return Built("")
         content = lark.text("TEXT")
     return Built(
         lark.source(_answer(lark, job, content, called)),
         tuple(parts),
         answer.reference if answer.checked else None,
-        answer.checked,
+        tuple(sorted({*answer.checked, *called.checked})),
         called.checks,
     )
 
@@ -84,6 +91,7 @@ class _Called:
         self.any = bool(job.tools and job.markup.calls)
         self.only = self.auto = ""
         self.checks: dict[str, Any] = {}
+        self.checked: set[str] = set()
         if not job.tools or job.markup.calls is None:
             return
         schemas: calls.Schemas = {}
@@ -92,8 +100,9 @@ class _Called:
             schema = JSON_OBJECT if tool.name in relaxed else whole.schema
             if tool.strict and whole.checked:
                 self.checks[tool.name] = whole.reference
+                self.checked.update(whole.checked)
             schemas[tool.name] = schema
-            parts.append(Part(tool.param, _alone(schema), tool=tool.name))
+            parts.append(Part(tool.param, schema, tool=tool.name))
         family = job.markup.calls
         rules = calls.call_rules(
             lark,
@@ -149,7 +158,8 @@ def grammar_source(source: str) -> str:
         raise InvalidGrammar(f"The grammar can't be read: {error}.", param=FORMAT_PARAM) from None
 
 
-def _alone(schema: Any) -> str:
+def alone(schema: Any) -> str:
+    """A grammar of nothing but this schema."""
     return "start: %json " + json.dumps(with_layout(schema), ensure_ascii=False)
 
 

@@ -10,27 +10,37 @@ from typing import Any
 
 import msgspec
 
-from chatwright.core.errors import InvalidGrammar, InvalidRequest, SchemaNotSatisfied
+from chatwright.core.errors import InvalidGrammar, InvalidJsonSchema, InvalidRequest, SchemaNotSatisfied
 from chatwright.core.generation import Grammar
 from chatwright.grammar.markup import Job
-from chatwright.workers.pool import ANSWER_OVERHEAD, PoolLimits, Subject, WorkerPool
+from chatwright.workers.pool import ANSWER_OVERHEAD, PoolLimits, Subject, WorkerPool, error_of
 
 CHILD = "chatwright.grammar.worker_process"
 MAX_ANSWER = 8 * 2**20
 """Bytes of a compiled grammar."""
 CACHED = 256
 CACHED_BYTES = 32 * 2**20
-LIMITS = PoolLimits(total_seconds=8.0, run_seconds=1.4, memory_bytes=2 * 2**30, workers=2)
+LIMITS = PoolLimits(total_seconds=10.0, run_seconds=8.0, cpu_seconds=1.4, memory_bytes=2 * 2**30, workers=2)
+
+
+def _subject(job: Job) -> Subject:
+    """Whom to blame where a job passes its budget."""
+    if job.format == "json_schema" and not job.must_call:
+        return Subject("schema", "response_format", InvalidJsonSchema)
+    if job.format in ("grammar", "structural_tag") and not job.must_call:
+        return Subject("grammar", "response_format", InvalidGrammar)
+    return Subject("grammar of these tools", "tools", InvalidJsonSchema)
 
 
 class Compiled(msgspec.Struct, frozen=True):
     """`grammar` None: nothing is constrained. `check` is the schema that the finished answer must be validated against,
-    `tool_checks` are those for the arguments of calls, by the tool's name.
+    `tool_checks` are those for the arguments of calls, by the tool's name. `checked` are the keywords that need it.
     """
 
     grammar: Grammar | None
     check: Any = None
     tool_checks: dict[str, Any] = {}
+    checked: tuple[str, ...] = ()
 
 
 class GrammarCompiler(WorkerPool):
@@ -45,7 +55,8 @@ class GrammarCompiler(WorkerPool):
         self._cached_bytes = 0
 
     def _command(self) -> Sequence[str]:
-        return CHILD, str(self._limits.memory_bytes), *self._arguments
+        limits = self._limits
+        return CHILD, str(limits.memory_bytes), str(limits.cpu_seconds or 0), *self._arguments
 
     async def start(self) -> None:
         """Open the pool and begin starting a worker, since that takes longer than most jobs."""
@@ -54,7 +65,7 @@ class GrammarCompiler(WorkerPool):
 
     async def compile(self, job: Job) -> Compiled:
         """Raises InvalidJsonSchema or InvalidGrammar with the path at fault, Overloaded where no worker came free."""
-        if job.format == "text" and not job.tools and not job.limits_thinking:
+        if job.format == "text" and not (job.tools or job.uncallable or job.limits_thinking):
             return Compiled(None)
         key = hashlib.sha256(msgspec.msgpack.encode(job)).digest()
         verdict = self._recall(key)
@@ -80,12 +91,15 @@ class GrammarCompiler(WorkerPool):
             )
 
     async def _judge(self, job: Job) -> Compiled | InvalidRequest:
-        try:
-            answer = await self.run({"job": job}, MAX_ANSWER)
-        except InvalidRequest as error:
-            return error
+        """A verdict that comes again; a passed budget, which may not, is raised."""
+        answer = await self.attempt({"job": job}, MAX_ANSWER, _subject(job))
+        if "code" in answer:
+            error = error_of(answer)
+            if isinstance(error, InvalidRequest):
+                return error
+            raise error
         grammar = Grammar("llguidance", answer["source"]) if answer["source"] else None
-        return Compiled(grammar, answer["check"], answer["tool_checks"])
+        return Compiled(grammar, answer["check"], answer["tool_checks"], tuple(answer["checked"]))
 
     def _recall(self, key: bytes) -> Compiled | InvalidRequest | None:
         if key not in self._cache:

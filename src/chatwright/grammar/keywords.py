@@ -40,10 +40,12 @@ UNENFORCED_FORMATS = frozenset({
 
 _E, _C, _A, _R = Handling.ENFORCED, Handling.CHECKED, Handling.ANNOTATION, Handling.REFUSED
 
+_FORMATS = ", ".join(sorted(FORMATS)) + " (days that exist, no leap seconds, readable durations)"
+
 _TABLE = (
-    Keyword("type", _E),
-    Keyword("enum", _E),
-    Keyword("const", _E),
+    Keyword("type", _E, "integers within ±9.2e18, so that their digits end"),
+    Keyword("enum", _E, "integers that a double can't hold exactly are refused"),
+    Keyword("const", _E, "likewise"),
     Keyword("properties", _E, "keys come in the order of the schema"),
     Keyword("required", _E),
     Keyword("additionalProperties", _E),
@@ -64,9 +66,9 @@ _TABLE = (
     Keyword("minLength", _E),
     Keyword("maxLength", _E),
     Keyword("pattern", _E, "no look-around, which is checked beside an enforced format; no back-references"),
-    Keyword("format", _E, ", ".join(sorted(FORMATS)) + "; others are refused, unless a pattern says what they mean"),
-    Keyword("minimum", _E),
-    Keyword("maximum", _E),
+    Keyword("format", _E, f"{_FORMATS}; others are refused, unless a pattern says what they mean"),
+    Keyword("minimum", _E, "up to 1e17, for integers to 9.2e18; beside bounds, decimals end after nine digits"),
+    Keyword("maximum", _E, "likewise; greater ones are narrowed to that"),
     Keyword("exclusiveMinimum", _E),
     Keyword("exclusiveMaximum", _E),
     Keyword("multipleOf", _E),
@@ -104,6 +106,12 @@ _TABLE = (
 
 KEYWORDS: dict[str, Keyword] = {keyword.name: keyword for keyword in _TABLE}
 """Keywords beginning with "x-" are annotations; any other that is not here is refused."""
+
+
+def annotates(name: str) -> bool:
+    """Whether a keyword says nothing about validity."""
+    keyword = KEYWORDS.get(name)
+    return name.startswith("x-") or (keyword is not None and keyword.handling is Handling.ANNOTATION)
 
 
 def rows() -> list[tuple[str, str, str]]:

@@ -75,14 +75,15 @@ class ToolSpec(msgspec.Struct, frozen=True):
 class Job(msgspec.Struct, frozen=True):
     """What an answer must obey.
 
-    `tools` are those that may be called: all under auto and required, the one under named, none under none. `format_source` is
-    as in core's ResponseFormat. `in_thinking`: the prompt ends inside a think block. `limits_thinking`:
-    even free text needs a grammar that knows where thinking ends.
+    `tools` are those that may be called: all under auto and required, the one under named, none under none; `uncallable` are
+    the others, whose schemas are judged all the same. `format_source` is as in core's ResponseFormat. `in_thinking`: the
+    prompt ends inside a think block. `limits_thinking`: even free text needs a grammar that knows where thinking ends.
     """
 
     format: Literal["text", "json_object", "json_schema", "grammar", "structural_tag"] = "text"
     format_source: str = ""
     tools: tuple[ToolSpec, ...] = ()
+    uncallable: tuple[ToolSpec, ...] = ()
     must_call: bool = False
     single_call: bool = False
     markup: Markup = Markup()

@@ -120,10 +120,14 @@ class Matcher:
         """Whether this token may come next."""
         return bool(self._matcher.validate_tokens([token]) == 1)
 
+    def allowed(self, tokens: Sequence[int]) -> list[int]:
+        """As many of these tokens, from the first on, as may come next."""
+        return list(tokens[: self._matcher.validate_tokens(list(tokens))])
+
     def forced(self) -> list[int]:
         """The tokens that must come next, as the tokenizer writes the only possible text; [] where there is a choice."""
         tokens: list[int] = self._matcher.compute_ff_tokens()[:FORCED_LIMIT]
-        return tokens[: self._matcher.validate_tokens(tokens)] if tokens else []
+        return self.allowed(tokens) if tokens else []
 
     def _error(self) -> GrammarError:
         return GrammarError(_reason(self._matcher.get_error()))
@@ -139,9 +143,11 @@ def _packed(bits: NDArray[np.uint8]) -> Mask:
 
 
 def _reason(message: str) -> str:
-    """The first line of llguidance's message, without where in our own text it was."""
+    """The first line of llguidance's message, without where in our own text it was; of a regex, what is wrong with it."""
     lines = [line.strip() for line in message.splitlines() if line.strip()]
     line = lines[0] if lines else "it can't be followed"
+    if line.endswith("regex parse error:"):
+        line += next((more.removeprefix("error:") for more in lines if more.startswith("error:")), "")
     for noise in ("failed to compile JSON schema: ", "Parser Error: ", "Unimplemented keys: "):
         line = line.split(noise, 1)[-1] if noise in line else line
     return line[:300]

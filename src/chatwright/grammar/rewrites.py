@@ -6,13 +6,18 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from chatwright.grammar import numbers
+from chatwright.grammar.formats import LENGTHS, PATTERNS
 from chatwright.grammar.keywords import FORMATS
 from chatwright.grammar.references import References, UnresolvedError
 
 Schema = dict[str, Any]
 _APPLICATORS = ("$ref", "allOf", "anyOf", "oneOf", "dependentSchemas", "dependentRequired")
 _LOOK_AROUND = re.compile(r"\(\?<?[=!]")
-_INTEGER_BITS = {"int32": 31, "int64": 63}
+_INTEGER_BOUNDS = {
+    "int32": (-(1 << 31), (1 << 31) - 1),
+    "int64": (-numbers.INTEGER_LIMIT, numbers.INTEGER_LIMIT),
+}
 
 
 class CannotError(Exception):
@@ -31,7 +36,8 @@ def rewrite(out: Schema, original: Schema, checked: set[str], references: Refere
     _tuples(out)
     _unevaluated(out)
     _property_names(out)
-    _formats(out)
+    _formats(out, checked)
+    _numbers(out)
     if "format" in out and _looks_around(out.get("pattern")):
         del out["pattern"]
         checked.add("pattern")
@@ -124,16 +130,36 @@ def _name_pattern(names: Any) -> str | None:
     return "^(" + "|".join(re.escape(value).replace("/", r"\/") for value in values) + ")$"
 
 
-def _formats(out: Schema) -> None:
-    """Formats that only document go; those of integers become bounds."""
+def _formats(out: Schema, checked: set[str]) -> None:
+    """Formats that only document go, those of integers become bounds, some of strings a pattern."""
     name = out.get("format")
-    if name is None or name in FORMATS:
+    if name in LENGTHS:
+        out["maxLength"] = min(out.get("maxLength", LENGTHS[name]), LENGTHS[name])
+    if name is None or (name in FORMATS and name not in PATTERNS):
         return
     del out["format"]
-    if name in _INTEGER_BITS and out.get("type") in ("integer", "number"):
-        limit = 1 << _INTEGER_BITS[name]
-        out["minimum"] = max(out.get("minimum", -limit), -limit)
-        out["maximum"] = min(out.get("maximum", limit - 1), limit - 1)
+    if name in PATTERNS:
+        _pattern_of(out, PATTERNS[name], checked)
+    elif name in _INTEGER_BOUNDS and out.get("type") in ("integer", "number"):
+        low, high = _INTEGER_BOUNDS[name]
+        out["minimum"] = max(out.get("minimum", low), low)
+        out["maximum"] = min(out.get("maximum", high), high)
+
+
+def _pattern_of(out: Schema, pattern: str, checked: set[str]) -> None:
+    """A format's pattern beside the client's own."""
+    if "pattern" not in out or _looks_around(out["pattern"]):
+        if "pattern" in out:
+            checked.add("pattern")
+        out["pattern"] = pattern
+    else:
+        _all_of(out, {"pattern": pattern})
+
+
+def _numbers(out: Schema) -> None:
+    if refused := numbers.settle(out):
+        what = "this multiple" if refused == "multipleOf" else f"numbers beyond ±{numbers.NUMBER_LIMIT:.0e}"
+        raise CannotError(f"{what} can't be enforced", refused)
 
 
 def _looks_around(pattern: Any) -> bool:

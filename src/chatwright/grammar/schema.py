@@ -14,8 +14,16 @@ from typing import Any
 import msgspec
 
 from chatwright.core.errors import InvalidJsonSchema
-from chatwright.grammar import rewrites
-from chatwright.grammar.keywords import FORMATS, KEYWORDS, PLAIN_FORMATS, UNENFORCED_FORMATS, Handling
+from chatwright.grammar import numbers, rewrites
+from chatwright.grammar.finite import endless
+from chatwright.grammar.keywords import (
+    FORMATS,
+    KEYWORDS,
+    PLAIN_FORMATS,
+    UNENFORCED_FORMATS,
+    Handling,
+    annotates,
+)
 from chatwright.grammar.references import References, UnresolvedError
 
 MAX_DEPTH = 40
@@ -40,6 +48,8 @@ def prepare(schema: Any, param: str, *, lenient: bool = False) -> Prepared:
     """Raises InvalidJsonSchema for what is malformed, too large, unresolvable, or can't be enforced."""
     walk = _Walk(schema, param, lenient)
     done = walk.schema(schema, "$", 0)
+    if pointer := endless(done):
+        raise walk.fail("$", f"only values without an end obey $ref {pointer[:100]!r}")
     checked = tuple(sorted(walk.checked))
     return Prepared(done, rewrites.with_null(schema), checked)
 
@@ -86,7 +96,7 @@ class _Walk:
     def _known(self, key: str, value: Any, path: str, depth: int) -> bool:
         """Whether to keep a keyword. Annotations go, since they mean nothing to the grammar."""
         keyword = KEYWORDS.get(key)
-        if key.startswith("x-") or (keyword is not None and keyword.handling is Handling.ANNOTATION):
+        if annotates(key):
             if key == "$id" and depth > 0:
                 raise self.fail(f"{path}.{key}", "$id is allowed at the top only")
             return False
@@ -177,6 +187,8 @@ class _Walk:
         if self._enum > MAX_ENUM:
             raise self.fail(path, f"the schema has more than {MAX_ENUM} enum values")
         self._writable(listed, path)
+        if not _exact(listed):
+            raise self.fail(path, f"{key} has an integer that a double can't hold exactly")
         return value
 
     def names(self, key: str, value: Any, path: str, _depth: int) -> list[str]:
@@ -219,6 +231,13 @@ class _Walk:
                 self._writable(item, path)
             for item in value.values() if isinstance(value, dict) else ():
                 self._writable(item, path)
+
+
+def _exact(value: Any) -> bool:
+    """Whether all numbers in a value come out as they are."""
+    if isinstance(value, list):
+        return all(map(_exact, value))
+    return all(map(_exact, value.values())) if isinstance(value, dict) else numbers.exact(value)
 
 
 def _never(key: str, value: Any) -> bool:

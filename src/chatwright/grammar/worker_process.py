@@ -1,4 +1,4 @@
-"""The child that judges grammars: `python -I -m chatwright.grammar.worker_process MEMORY TOKENIZER VOCABULARY EOS,EOS`.
+"""The child that judges grammars: `python -I -m chatwright.grammar.worker_process MEMORY CPU_SECONDS TOKENIZER VOCABULARY EOS`.
 
 It builds the grammar of a job and compiles it with the model's own tokenizer, as the engine will; it also validates answers.
 """
@@ -13,7 +13,8 @@ from typing import Any
 import msgspec
 
 from chatwright.core.errors import ChatwrightError, InvalidGrammar, InvalidJsonSchema
-from chatwright.grammar.build import FORMAT_PARAM, Built, Part, build
+from chatwright.grammar.blame import where
+from chatwright.grammar.build import FORMAT_PARAM, Built, Part, alone, build
 from chatwright.grammar.markup import Job
 from chatwright.grammar.matcher import GrammarError, Vocabulary, allows_any
 from chatwright.grammar.validation import problem
@@ -41,7 +42,12 @@ class Judge:
         except (RecursionError, MemoryError):
             message = "The grammar nests too deeply or is too large."
             return {"code": InvalidGrammar.code, "message": message, "param": FORMAT_PARAM}
-        return {"source": built.source, "check": built.check, "tool_checks": built.tool_checks}
+        return {
+            "source": built.source,
+            "check": built.check,
+            "checked": built.checked,
+            "tool_checks": built.tool_checks,
+        }
 
     def built(self, job: Job) -> Built:
         """The grammar of a job, compiled once. Raises InvalidJsonSchema or InvalidGrammar, naming the part at fault."""
@@ -56,8 +62,29 @@ class Judge:
             guilty = [(part, why) for part in built.parts if (why := self.reason(part.source))]
             loose = {part.tool for part, _ in guilty if part.tool and not strict[part.tool]} - relaxed
             if not loose:
-                raise _refusal(job, guilty, reason)
+                raise self._refusal(job, guilty, reason)
             relaxed |= loose
+
+    def _refusal(self, job: Job, guilty: list[tuple[Part, str]], reason: str) -> ChatwrightError:
+        if not guilty:
+            kind = InvalidJsonSchema if job.format == "json_schema" else InvalidGrammar
+            return kind(f"The answer's grammar can't be followed: {reason}.", param=FORMAT_PARAM)
+        part, why = guilty[0]
+        if part.grammar:
+            return InvalidGrammar(f"The grammar can't be enforced: {why}.", param=part.param)
+        path, why = self._where(part, why)
+        return InvalidJsonSchema(f"At {path[:300]}: this can't be enforced: {why}.", param=part.param)
+
+    def _where(self, part: Part, why: str) -> tuple[str, str]:
+        """The innermost path at fault, and what is wrong there."""
+        reasons = [why]
+
+        def fails(schema: Any) -> bool:
+            found = self.reason(alone(schema))
+            reasons.extend([found] if found else [])
+            return bool(found)
+
+        return where(part.schema, fails), reasons[-1]
 
     def reason(self, source: str) -> str:
         """Why a grammar can't be followed, "" where it can."""
@@ -70,19 +97,9 @@ class Judge:
         return ""
 
 
-def _refusal(job: Job, guilty: list[tuple[Part, str]], reason: str) -> ChatwrightError:
-    part, why = guilty[0] if guilty else (None, reason)
-    is_schema = part.is_schema if part is not None else job.format == "json_schema"
-    kind = InvalidJsonSchema if is_schema else InvalidGrammar
-    what = "schema" if is_schema else "grammar"
-    return kind(
-        f"The {what} can't be enforced: {why}.", param=part.param if part is not None else FORMAT_PARAM
-    )
-
-
 def main(arguments: list[str]) -> None:
     """Load the tokenizer and everything lazily imported, then serve."""
-    memory, path, vocab_size, eos = arguments
+    memory, cpu_seconds, path, vocab_size, eos = arguments
     made: list[Judge] = []
 
     def warm_up() -> None:
@@ -94,7 +111,8 @@ def main(arguments: list[str]) -> None:
         made.append(judge)
 
     sys.setrecursionlimit(RECURSION)
-    child.serve(int(memory), warm_up, lambda frame: made[0].answer(frame))  # noqa: PLW0108  made by warm_up
+    answer = lambda frame: made[0].answer(frame)  # noqa: E731, PLW0108  made by warm_up
+    child.serve(int(memory), warm_up, answer, float(cpu_seconds))
 
 
 if __name__ == "__main__":

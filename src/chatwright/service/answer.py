@@ -17,7 +17,8 @@ class Answer:
     `id` is "chatcmpl-" + 32 hex, `created` whole seconds, `model` the slug as requested; `fingerprint` knows the engine's
     once it has made something. `truncated_tokens`
     were cut from the prompt's left on the client's demand; `unused_variables` are template variables the template never
-    reads; `service_tier` is the one it is served in; `rate_limits` tells the caller's, with this request reserved or settled;
+    reads; `checked_keywords` are those of its schemas that the whole answer is held to once it is there;
+    `service_tier` is the one it is served in; `rate_limits` tells the caller's, with this request reserved or settled;
     `record` fills while the deltas are iterated.
     """
 
@@ -29,6 +30,7 @@ class Answer:
     deltas: AsyncIterator[Delta]
     truncated_tokens: int = 0
     unused_variables: tuple[str, ...] = ()
+    checked_keywords: tuple[str, ...] = ()
     rate_limits: Callable[[], RateLimitStatus] = RateLimitStatus
     record: RequestRecord | None = None
     service_tier: str = "default"

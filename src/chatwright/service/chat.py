@@ -90,6 +90,7 @@ class ChatService:
         record = RequestRecord(
             request_id, account.key_id, account.project_id, model.card.id, tier, request.metadata
         )
+        record.grammar_seconds = prepared.grammar_seconds
         transcript = await _transcript(request, model, prepared)
         admission = await self._admissions.admit(
             account,
@@ -124,6 +125,7 @@ class ChatService:
             rate_limits=lambda: admission.rate_limits,
             truncated_tokens=prepared.built.prompt.truncated_tokens,
             unused_variables=prepared.built.unused_variables,
+            checked_keywords=prepared.compiled.checked,
             record=record,
             service_tier=tier,
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from chatwright.core.chat import ChatRequest
 from chatwright.core.deltas import Delta, Finished, TextDelta, ToolCallDelta
-from chatwright.core.messages import Tool
+from chatwright.core.errors import InvalidGrammar, InvalidJsonSchema, InvalidRequest
 from chatwright.grammar.compiler import Compiled, GrammarCompiler
 from chatwright.grammar.markup import Job, ToolSpec
 from chatwright.service.markup import markup_of
@@ -21,10 +21,12 @@ async def compile_answer(
     if model.grammars is None:
         return Compiled(None)
     fmt = model.format
+    named, specs = _callable(request), _specs(request)
     job = Job(
         format=request.format.kind,
         format_source=request.format.source,
-        tools=_callable(request),
+        tools=tuple(spec for spec in specs if spec.name in named),
+        uncallable=tuple(spec for spec in specs if spec.name not in named),
         must_call=request.tool_choice.mode in ("required", "named"),
         single_call=request.tool_choice.mode == "named" or not request.parallel_tool_calls,
         markup=markup_of(fmt),
@@ -34,19 +36,28 @@ async def compile_answer(
     return await model.grammars.compile(job)
 
 
-def _callable(request: ChatRequest) -> tuple[ToolSpec, ...]:
-    """The tools that a call may name."""
+def _callable(request: ChatRequest) -> frozenset[str]:
+    """The names of the tools that a call may name."""
     choice = request.tool_choice
+    if choice.mode == "named":
+        return frozenset({choice.name or ""})
+    return frozenset() if choice.mode == "none" else frozenset(tool.name for tool in request.tools)
 
-    def may(tool: Tool) -> bool:
-        return choice.mode != "named" or tool.name == choice.name
 
-    if choice.mode == "none":
-        return ()
+def _specs(request: ChatRequest) -> tuple[ToolSpec, ...]:
+    """All tools, as a grammar knows them."""
     return tuple(
         ToolSpec(tool.name, tool.parameters, tool.strict, f"tools.[{index}].function.parameters")
         for index, tool in enumerate(request.tools)
-        if may(tool)
+    )
+
+
+def blamed(error: InvalidGrammar, request: ChatRequest) -> InvalidRequest:
+    """An engine that can't follow a grammar any further doesn't know what that was made of."""
+    if request.tools and (request.format.kind == "text" or request.tool_choice.mode in ("required", "named")):
+        return InvalidJsonSchema(error.message, param="tools")
+    return (
+        InvalidJsonSchema(error.message, param=error.param) if request.format.kind == "json_schema" else error
     )
 
 

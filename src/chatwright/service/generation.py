@@ -11,12 +11,12 @@ from chatwright.accounts.ledger import EndStatus
 from chatwright.core.chat import ChatRequest
 from chatwright.core.deltas import ContextHandle, Delta, Finished, Started, TextDelta
 from chatwright.core.engine import Engine
-from chatwright.core.errors import BudgetExceeded, EngineFailed, Overloaded
+from chatwright.core.errors import BudgetExceeded, EngineFailed, InvalidGrammar, Overloaded
 from chatwright.core.generation import GenerationRequest, TokenChunk, TokenLogprob
 from chatwright.core.messages import Role
 from chatwright.core.usage import Usage
 from chatwright.service.admission import Admission
-from chatwright.service.constraint import AnswerCheck
+from chatwright.service.constraint import AnswerCheck, blamed
 from chatwright.service.handoff import is_spent, nothing_more
 from chatwright.service.keeping import Keeping
 from chatwright.service.record import Observer, RequestRecord
@@ -109,6 +109,8 @@ class Generation:
                 yield await self._finish(delta) if isinstance(delta, Finished) else delta
         except BaseException as ending:  # GeneratorExit and CancelledError: the client has gone
             await self._end(self._status_of(ending), self._counted())
+            if isinstance(ending, InvalidGrammar):
+                raise blamed(ending, self._request) from None
             raise
 
     def _read(self, chunk: TokenChunk) -> list[Delta]:

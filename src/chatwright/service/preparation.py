@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import uuid
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Any
 
 import msgspec
@@ -34,6 +35,7 @@ class Prepared:
     generation: GenerationRequest
     built: BuiltPrompt
     compiled: Compiled
+    grammar_seconds: float
 
     @property
     def prompt_tokens(self) -> int:
@@ -64,7 +66,9 @@ async def prepare(
     thinking = None
     if "reasoning_effort" not in unsupported(model.engine):
         thinking = thinking_budget(request.reasoning_effort, model, built.prompt.text, length.max_tokens)
+    began = perf_counter()
     compiled = await compile_answer(request, model, built.prompt.text, limits_thinking=thinking is not None)
+    grammar_seconds = perf_counter() - began if compiled.grammar is not None else 0.0
     handoff = _handoff(request, account, model, built.prompt, handoffs)
     if handoff is not None and handoff.kind == "context":
         need = len(built.prompt.token_ids) + 1
@@ -80,7 +84,7 @@ async def prepare(
         affinity=affinity or "",
         **_scheduling(account, tier, length, deadline),
     )
-    return Prepared(generation, built, compiled)
+    return Prepared(generation, built, compiled, grammar_seconds)
 
 
 async def _sampling(request: ChatRequest, model: ServedModel, max_tokens: int) -> SamplingParams:

@@ -12,7 +12,9 @@ from chatwright.core.usage import Usage
 
 @dataclass(slots=True)
 class RequestRecord:
-    """Times are of `perf_counter`, in seconds. `queue_seconds` is how long the engine let it wait."""
+    """Times are of `perf_counter`, in seconds. `queue_seconds` is how long the engine let it wait, `grammar_seconds`
+    how long its grammar took to be compiled or found; 0 is for none.
+    """
 
     request_id: str
     key_id: str
@@ -24,6 +26,7 @@ class RequestRecord:
     first_token: float | None = None
     last_token: float | None = None
     queue_seconds: float = 0.0
+    grammar_seconds: float = 0.0
     usage: Usage = field(default_factory=Usage)
     status: EndStatus | None = None
     finish_reason: str | None = None

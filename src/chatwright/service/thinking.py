@@ -36,9 +36,19 @@ def thinking_budget(
 ) -> ThinkingBudget | None:
     """The budget of an answer of at most `max_tokens`; None where thinking isn't held by markers of one token each."""
     fmt = model.format
-    if fmt is None or fmt.reasoning is None or model.grammars is None:
+    if fmt is None or model.grammars is None:
         return None
-    start, end = model.tokenizer.encode(fmt.reasoning.start), model.tokenizer.encode(fmt.reasoning.end)
+    then: tuple[tuple[int, ...], ...] = ()
+    if fmt.reasoning is not None:
+        markers = fmt.reasoning.start, fmt.reasoning.end
+    elif (heads := fmt.channels) is not None:
+        markers = heads.message, heads.ends[0]
+        header = f"{heads.start}assistant{heads.channel}"
+        answers = f"{header}final{heads.message}", f"{header}commentary to="
+        then = tuple(tuple(model.tokenizer.encode(answer)) for answer in answers)
+    else:
+        return None
+    start, end = map(model.tokenizer.encode, markers)
     if len(start) != 1 or len(end) != 1:
         return None
     return ThinkingBudget(
@@ -46,6 +56,7 @@ def thinking_budget(
         start_token=start[0],
         end_token=end[0],
         inside=fmt.starts_in_reasoning(prompt_text),
+        then=then,
     )
 
 

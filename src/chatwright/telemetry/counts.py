@@ -59,6 +59,7 @@ class ModelCounts(msgspec.Struct):
     end_to_end: Histogram = msgspec.field(default_factory=_seconds)
     queue: Histogram = msgspec.field(default_factory=_seconds)
     prefill: Histogram = msgspec.field(default_factory=_seconds)
+    grammar: Histogram = msgspec.field(default_factory=_seconds)
     decode: Histogram = msgspec.field(default_factory=_seconds)
     inference: Histogram = msgspec.field(default_factory=_seconds)
     prompt_lengths: Histogram = msgspec.field(default_factory=_tokens)

@@ -83,6 +83,7 @@ class Exposition(Collector):
             yield from self._histograms(prefix)
             yield from self._counters(prefix)
             yield from self._gauges(prefix)
+        yield self._grammars()
         yield from self._own()
 
     def _histograms(self, prefix: str) -> Iterator[Metric]:
@@ -129,6 +130,16 @@ class Exposition(Collector):
             preemptions.add_metric([slug], stats.preemptions)
         yield from families.values()
         yield preemptions
+
+    def _grammars(self) -> Metric:
+        grammars = HistogramMetricFamily(
+            f"{OURS}:grammar_compile_seconds",
+            "Seconds a constrained request waited for its grammar, compiled or found.",
+            labels=["model_name"],
+        )
+        for slug, counts in self._counts.models.items():
+            grammars.add_metric([slug], _buckets(counts.grammar), counts.grammar.total)
+        return grammars
 
     def _own(self) -> Iterator[Metric]:
         up = GaugeMetricFamily(f"{OURS}:engine_ready", "Whether the engine serves.", labels=["model_name"])

@@ -25,6 +25,8 @@ class Record(Protocol):
     @property
     def queue_seconds(self) -> float: ...
     @property
+    def grammar_seconds(self) -> float: ...
+    @property
     def usage(self) -> Usage: ...
     @property
     def status(self) -> str | None: ...
@@ -45,6 +47,8 @@ class RequestCounter:
         if record.last_token is None:
             model.time_to_first_token.observe(now - record.began)
             model.queue.observe(record.queue_seconds)
+            if record.grammar_seconds:
+                model.grammar.observe(record.grammar_seconds)
             model.prefill.observe(max(0.0, now - record.began - record.queue_seconds))
         elif count:
             model.inter_token.observe((now - record.last_token) / count, count)

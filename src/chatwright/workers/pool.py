@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from chatwright.core.errors import BY_CODE, InternalError, InvalidRequest, Overloaded
+from chatwright.core.errors import BY_CODE, ChatwrightError, InternalError, InvalidRequest, Overloaded
 
 START_SECONDS = 10.0
 ANSWER_OVERHEAD = 65536  # bytes an answer may have beside its text
@@ -22,12 +23,14 @@ ANSWER_OVERHEAD = 65536  # bytes an answer may have beside its text
 class PoolLimits:
     """Budgets of one job. Times are wall clock seconds.
 
-    `total_seconds` covers waiting for a worker and the job, `run_seconds` the job alone. `memory_bytes` is the worker's
-    whole address space, `workers` the most processes at once.
+    `total_seconds` covers waiting for a worker and the job, `run_seconds` the job alone. With `cpu_seconds`, which the child
+    keeps, that is what a job is judged by, and one that merely got too little of a busy machine is not to blame.
+    `memory_bytes` is the worker's whole address space, `workers` the most processes at once.
     """
 
     total_seconds: float = 1.9
     run_seconds: float = 0.8
+    cpu_seconds: float | None = None
     memory_bytes: int = 512 * 2**20
     workers: int = 4
 
@@ -39,6 +42,10 @@ class Subject:
     noun: str
     param: str
     refusal: type[InvalidRequest]
+
+    def refused(self, what: str) -> InvalidRequest:
+        """The error of a job that did `what`."""
+        return self.refusal(f"The {self.noun} {what}.", param=self.param)
 
 
 class WorkerPool:
@@ -74,12 +81,20 @@ class WorkerPool:
         while self._background:
             await asyncio.gather(*self._background, return_exceptions=True)
 
-    async def run(self, payload: Any, max_answer: int) -> dict[str, Any]:
-        """Send `payload` as JSON to a worker; `max_answer` bounds its answer in bytes.
+    async def run(self, payload: Any, max_answer: int, subject: Subject | None = None) -> dict[str, Any]:
+        """Send `payload` as JSON to a worker; `max_answer` bounds its answer in bytes. `subject` is what this job is about,
+        where that isn't the pool's own.
 
         Raises the error that the worker answers, the subject's refusal where the job passes its budget, Overloaded
         where no worker came free.
         """
+        answer = await self.attempt(payload, max_answer, subject)
+        if "code" in answer:
+            raise error_of(answer)
+        return answer
+
+    async def attempt(self, payload: Any, max_answer: int, subject: Subject | None = None) -> dict[str, Any]:
+        """`run`, but an error that the worker answers is returned: unlike a passed budget it comes again."""
         deadline = asyncio.get_running_loop().time() + self._limits.total_seconds
         frame = await asyncio.to_thread(_frame, payload)
         try:
@@ -87,13 +102,14 @@ class WorkerPool:
                 worker = await self._acquire()
         except TimeoutError:
             raise self._overloaded() from None
-        answer: dict[str, Any] = msgspec.json.decode(await self._ask(worker, frame, max_answer, deadline))
+        about = subject or self._subject
+        answer: dict[str, Any] = msgspec.json.decode(
+            await self._ask(worker, frame, max_answer, deadline, about)
+        )
         if answer["retire"]:
             self._replace(worker)
         else:
             self._idle.put_nowait(worker)
-        if "code" in answer:
-            raise BY_CODE[answer["code"]](answer["message"], param=answer["param"])
         return answer
 
     async def _acquire(self) -> Worker:
@@ -115,7 +131,9 @@ class WorkerPool:
         for _ in range(wanted - self._idle.qsize() - self._starting):
             self._start_worker()
 
-    async def _ask(self, worker: Worker, frame: bytes, max_answer: int, deadline: float) -> bytes:
+    async def _ask(
+        self, worker: Worker, frame: bytes, max_answer: int, deadline: float, about: Subject
+    ) -> bytes:
         """The worker's answer. Whatever goes wrong, also a client that goes away, costs the worker its life."""
         seconds = self._limits.run_seconds
         begin = asyncio.get_running_loop().time()
@@ -125,22 +143,24 @@ class WorkerPool:
                 return await worker.ask(frame, max_answer)
         except TimeoutError:
             self._replace(worker)
-            if latest - begin < seconds / 2:  # it waited too long for a fair try
+            starved = self._limits.cpu_seconds is not None
+            if starved or latest - begin < seconds / 2:  # it waited too long for a fair try
                 raise self._overloaded() from None
-            raise self._refusal(f"takes longer than the {seconds:g} seconds it may run") from None
+            raise about.refused(f"takes longer than the {seconds:g} seconds it may run") from None
         except (asyncio.IncompleteReadError, ConnectionError):
             closing = not self._open
+            signal_number = await worker.ended_by()
             self._replace(worker)
             if closing:
                 raise self._overloaded() from None
-            raise self._refusal("broke the limits of its process") from None
+            if signal_number == signal.SIGPROF:
+                raise about.refused(
+                    f"takes more than the {self._limits.cpu_seconds:g} seconds of computing it may take"
+                ) from None
+            raise about.refused("broke the limits of its process") from None
         except BaseException:
             self._replace(worker)
             raise
-
-    def _refusal(self, what: str) -> InvalidRequest:
-        subject = self._subject
-        return subject.refusal(f"The {subject.noun} {what}.", param=subject.param)
 
     def _overloaded(self) -> Overloaded:
         subject = self._subject
@@ -218,6 +238,11 @@ class Worker:
         await self._writer.drain()
         return await self._read(max_answer)
 
+    async def ended_by(self) -> int:
+        """The signal that ended the child; it is killed if it still lives."""
+        self._process.kill()
+        return -await asyncio.to_thread(self._process.wait)
+
     async def end(self) -> None:
         """Kill the child and wait until it and its socket are gone."""
         self._process.kill()
@@ -250,6 +275,11 @@ async def _spawned(command: Sequence[str], pipe: socket.socket) -> subprocess.Po
         process.kill()
         process.wait()
         raise
+
+
+def error_of(answer: dict[str, Any]) -> ChatwrightError:
+    """The error that a worker answered."""
+    return BY_CODE[answer["code"]](answer["message"], param=answer["param"])
 
 
 def _frame(payload: Any) -> bytes:

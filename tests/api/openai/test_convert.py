@@ -248,6 +248,18 @@ def test_tools_arrive_whole():
         ),
         ({"type": "grammar", "grammar": "root ::= 'a'"}, ResponseFormat("grammar", "root ::= 'a'")),
         ({"type": "structural_tag", "structural_tag": "{}"}, ResponseFormat("structural_tag", "{}")),
+        (
+            {"type": "structural_tag", "structural_tag": {"a": [1]}},
+            ResponseFormat("structural_tag", '{"a":[1]}'),
+        ),
+        (
+            {"type": "structural_tag", "format": {"type": "any_text"}},
+            ResponseFormat("structural_tag", '{"type":"structural_tag","format":{"type":"any_text"}}'),
+        ),
+        (
+            {"type": "structural_tag", "structures": [{}], "triggers": ["a"]},
+            ResponseFormat("structural_tag", '{"type":"structural_tag","structures":[{}],"triggers":["a"]}'),
+        ),
     ],
 )
 def test_response_format_becomes_its_source(given, form):

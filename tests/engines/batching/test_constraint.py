@@ -17,7 +17,7 @@ from chatwright.engines.batching.loop import EngineLoop, LoopLimits
 from chatwright.engines.batching.scheduler import Scheduler, SchedulerLimits
 from chatwright.engines.batching.simulated import SimulatedRunner
 from chatwright.grammar.build import build
-from chatwright.grammar.markup import Job
+from chatwright.grammar.markup import Calls, Channels, Job, Markup, ToolSpec
 from chatwright.grammar.matcher import Matcher, Vocabulary
 
 EOS = 2
@@ -307,6 +307,49 @@ def test_a_budget_counts_from_the_marker_on(vocabulary, thinking_source):
     tokens = run(vocabulary, [thinking_request("r", source, 6, inside=False)]).tokens("r")
     assert tokens[0] == THINK
     assert 7 <= tokens.index(THOUGHT) <= 11
+
+
+CHANNELS = Channels("<|im_start|>", "<repo_name>", "<reponame>", "<file_sep>", "analysis")
+"""Special tokens of the default model in the places of Harmony's."""
+CALL = Calls("<repo_name>commentary to=functions.{name}<reponame>", "<|im_end|>", triggers=("<repo_name>",))
+
+
+@pytest.mark.parametrize("budget", [0, 5, 20])
+@pytest.mark.parametrize("must_call", [False, True])
+def test_thinking_in_messages_ends_with_its_budget_and_the_answer_follows(vocabulary, budget, must_call):
+    tool = ToolSpec("f", {"type": "object", "properties": {}, "additionalProperties": False}, True, "tools")
+    job = Job(
+        "json_schema",
+        json.dumps(SCHEMA),
+        tools=(tool,),
+        must_call=must_call,
+        markup=Markup(calls=CALL, channels=CHANNELS),
+        limits_thinking=True,
+    )
+    answers = (
+        "<|im_start|>assistant<repo_name>final<reponame>",
+        "<|im_start|>assistant<repo_name>commentary to=",
+    )
+    then = tuple(tuple(vocabulary.tokenizer.tokenize_str(text, parse_special=True)) for text in answers)
+    special = vocabulary.special
+    thinking = ThinkingBudget(budget, special["<reponame>"], special["<file_sep>"], then=then)
+    asked = request("r", build(job, special, [EOS]).source, max_tokens=150)
+    asked = msgspec.structs.replace(asked, thinking=thinking, reservation=170)
+    for seed in range(4):
+        seeded = msgspec.structs.replace(asked, sampling=params(seed=seed, max_tokens=150))
+        sink = run(vocabulary, [seeded])
+        text = vocabulary.tokenizer.decode_str(sink.tokens("r"))
+        messages = text.split("<reponame>")
+        thought = sum(
+            len(vocabulary.tokenizer.tokenize_str(one.split("<file_sep>")[0])) for one in messages[1:-1]
+        )
+        assert thought <= budget + 4
+        assert sink.chunks["r"][-1].finish == "stop"
+        if must_call or "functions.f" in messages[-2]:
+            assert messages[-1].removesuffix("<|im_end|>") == "{}"
+        else:
+            assert messages[-2].endswith("final")
+            jsonschema.validate(json.loads(messages[-1].removesuffix("<|im_end|>")), SCHEMA)
 
 
 def test_guesses_do_not_move_the_end_of_thinking(vocabulary, thinking_source, monkeypatch):

@@ -161,6 +161,8 @@ def _answer_headers(answer: Answer) -> list[tuple[bytes, bytes]]:
         # Percent-encoded: these names come from the client and may hold anything.
         names = ", ".join(quote(name[:256], safe="") for name in answer.unused_variables)
         headers.append((b"x-chatwright-unused", names[:_UNUSED_HEADER].encode()))
+    if answer.checked_keywords:
+        headers.append((b"x-chatwright-checked", ", ".join(answer.checked_keywords).encode()))
     if answer.truncated_tokens:
         headers.append((b"x-chatwright-truncated-tokens", b"%d" % answer.truncated_tokens))
     return headers

@@ -108,8 +108,8 @@ def _response_format(wire: ChatCompletionRequest) -> ResponseFormat:
             return ResponseFormat("json_schema", msgspec.json.encode(named.schema_).decode(), named.name)
         case GrammarFormat(grammar=grammar):
             return ResponseFormat("grammar", grammar)
-        case StructuralTagFormat(structural_tag=tag):
-            return ResponseFormat("structural_tag", tag)
+        case StructuralTagFormat() as tag:
+            return ResponseFormat("structural_tag", tag.source)
         case _:
             return ResponseFormat()
 

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 import msgspec
-from pydantic import BeforeValidator, Discriminator, Field, Tag
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 from pydantic.json_schema import JsonSchemaValue
 
 from chatwright.api import limits
-from chatwright.api.openai.fields import WRONG_TYPE, Flag, OneOf, Plain, Text, fault
+from chatwright.api.openai.fields import (
+    MISSING,
+    WRONG_TYPE,
+    WRONG_VALUE,
+    Flag,
+    Object,
+    OneOf,
+    Plain,
+    Text,
+    fault,
+)
 from chatwright.api.openai.objects import (
     Closed,
+    Items,
     require_one_of,
     require_type,
     tag_of_kind,
@@ -126,11 +137,59 @@ class GrammarFormat(Closed):
     grammar: Annotated[str, Text(limits.GRAMMAR.maximum, shortest=1)]
 
 
+class TagText(Plain):
+    """A structural tag as JSON text, or as the object itself. Yields the text."""
+
+    def check(self, value: Any) -> str:
+        """As text. Raises a fault."""
+        if type(value) is dict:
+            value = msgspec.json.encode(value).decode()
+        if type(value) is not str:
+            raise fault(WRONG_TYPE, "a structural tag, as JSON text or as an object")
+        return Text(limits.GRAMMAR.maximum, shortest=1).check(value)
+
+    def schema(self) -> JsonSchemaValue:
+        """JSON Schema."""
+        text = Text(limits.GRAMMAR.maximum, shortest=1).schema()
+        return {"anyOf": [text, {"type": "object"}]}
+
+
 class StructuralTagFormat(Closed):
-    """Free text with constrained stretches between tags, as JSON text."""
+    """Free text with constrained stretches. The tag is `structural_tag`, or its own members stand here, as xgrammar has it:
+    `format`, or the older `structures` and `triggers`.
+    """
 
     type: Annotated[str, OneOf(("structural_tag",))]
-    structural_tag: Annotated[str, Text(limits.GRAMMAR.maximum, shortest=1)]
+    structural_tag: Annotated[str | None, TagText()] = None
+    format: Annotated[dict[str, Any] | None, Object()] = None
+    structures: Annotated[list[Any], Items(limits.STRUCTURES.maximum)] = Field(default=[])
+    triggers: Annotated[list[Any], Items(limits.STRUCTURES.maximum)] = Field(default=[])
+
+    @model_validator(mode="after")
+    def _one_tag(self) -> Self:
+        given = self.model_fields_set
+        ways = [
+            name
+            for name, members in (
+                ("structural_tag", {"structural_tag"}),
+                ("format", {"format"}),
+                ("structures", {"structures", "triggers"}),
+            )
+            if members & given
+        ]
+        if not ways:
+            raise fault(MISSING, "is required", member="structural_tag")
+        if len(ways) > 1:
+            raise fault(WRONG_VALUE, f"one structural tag; {' and '.join(ways)} are two", quoted=ways)
+        TagText().check(self.source)
+        return self
+
+    @property
+    def source(self) -> str:
+        """The tag as JSON text, however it was given."""
+        if self.structural_tag is not None:
+            return self.structural_tag
+        return msgspec.json.encode(self.model_dump(exclude_unset=True)).decode()
 
 
 WireResponseFormat = Annotated[

@@ -63,9 +63,10 @@ class Constraint:
         if budget is None:
             return
         if token == budget.end_token:
-            self._thinking = None
+            self._inside = False
+            self._thinking = budget if budget.then else None
         elif token == budget.start_token:
-            self._inside = True
+            self._inside = not budget.then or self._matcher.allows(budget.end_token)
         elif self._inside:
             self._thought += 1
 
@@ -74,7 +75,9 @@ class Constraint:
         budget = self._thinking
         if budget is None or not self._inside or self._thought < budget.max_tokens:
             return []
-        return [budget.end_token] if self._matcher.allows(budget.end_token) else []
+        ways = [[budget.end_token, *then] for then in budget.then or ((),)]
+        allowed = [self._matcher.allowed(way) for way in ways]
+        return next((way for way in ways if way in allowed), max(allowed, key=len))
 
     @property
     def foreseen(self) -> int:

@@ -8,10 +8,11 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 
 from chatwright.cluster.directory import Place, Reading
 from chatwright.cluster.plan import pool_key
-from chatwright.core.engine import EngineInfo, EngineStats
+from chatwright.core.engine import Engine, EngineInfo, EngineStats
 from chatwright.core.errors import EngineFailed
 from chatwright.core.generation import GenerationRequest, TokenChunk
 from chatwright.engines.process.client import ProcessEngine
+from chatwright.engines.process.tcp import TcpAddress
 from chatwright.engines.replicas.pools import PooledEngine
 from chatwright.engines.replicas.replica_set import ReplicaSet
 
@@ -24,6 +25,16 @@ SILENCE_SECONDS = 6.0
 
 Watch = Callable[[int, float], Awaitable[Reading]]
 """`Directory.watch` of this cluster."""
+
+
+Attach = Callable[[Place], Engine]
+"""Makes a replica's engine at our end, not started."""
+
+
+def attach_to_process(place: Place) -> Engine:
+    """A replica of ours."""
+    assert isinstance(place.address, TcpAddress)
+    return ProcessEngine(None, attach_to=place.address, silence_seconds=SILENCE_SECONDS)
 
 
 class MemberNodes(dict[str, str]):
@@ -42,10 +53,16 @@ class FollowingEngine:
     """An `Engine` over the replicas of the model called `key`, wherever they are; `start` returns once there is one."""
 
     def __init__(
-        self, key: str, watch: Watch, replicas: ReplicaSet | None = None, nodes: MemberNodes | None = None
+        self,
+        key: str,
+        watch: Watch,
+        replicas: ReplicaSet | None = None,
+        nodes: MemberNodes | None = None,
+        attach: Attach = attach_to_process,
     ) -> None:
         """`nodes` is told where each member is."""
         self._key = key
+        self._attach = attach
         self._nodes = MemberNodes() if nodes is None else nodes
         self._watch = watch
         self._replicas = replicas or ReplicaSet()
@@ -119,7 +136,7 @@ class FollowingEngine:
 
     def _apply(self, named: Mapping[str, Place]) -> None:
         """Take in who is new, let go who is no longer named. A replica at another address is another one."""
-        wanted = {f"{name}@{at.address.host}:{at.address.port}": at for name, at in named.items()}
+        wanted = {f"{name}@{place.at}": place for name, place in named.items()}
         for member in self._joining.keys() - wanted.keys():
             task = asyncio.create_task(self._leave(member, self._joining.pop(member)))
             self._leaving.add(task)
@@ -130,9 +147,8 @@ class FollowingEngine:
     async def _join(self, member: str, place: Place) -> None:
         """Attach; a replica that can't stand for the others is left out, and said so."""
         self._nodes[member] = place.node
-        engine = ProcessEngine(None, attach_to=place.address, silence_seconds=SILENCE_SECONDS)
         try:
-            await self._replicas.add(member, engine)
+            await self._replicas.add(member, self._attach(place))
         except EngineFailed as error:
             log.error("replica %s is not used: %s", member, error.message)
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -20,6 +21,15 @@ KEPT_SECONDS = 4.0
 SPARE = 4
 """Connections besides those of requests, for health checks and metrics."""
 MOST_BYTES = 64 << 20
+DEAD_SECONDS = 15
+NOTICE_DEATH = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, DEAD_SECONDS // 3),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, DEAD_SECONDS // 3),
+    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, DEAD_SECONDS * 1000),
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+)
+"""The kernel breaks a connection whose other end has vanished after so long, however long an answer may be silent (Linux)."""
 
 
 class RefusedError(Exception):
@@ -45,13 +55,17 @@ class Connection:
             timeout=httpx.Timeout(
                 connect=CONNECT_SECONDS, write=WRITE_SECONDS, pool=CONNECT_SECONDS, read=backend.silence
             ),
-            limits=httpx.Limits(
-                max_connections=backend.connections + SPARE,
-                max_keepalive_connections=backend.connections + SPARE,
-                keepalive_expiry=KEPT_SECONDS,
+            transport=httpx.AsyncHTTPTransport(
+                limits=httpx.Limits(
+                    max_connections=backend.connections + SPARE,
+                    max_keepalive_connections=backend.connections + SPARE,
+                    keepalive_expiry=KEPT_SECONDS,
+                ),
+                trust_env=False,
+                verify=backend.url.startswith("https:"),  # reading all the certificates takes a while
+                socket_options=NOTICE_DEATH,
             ),
             trust_env=False,
-            verify=backend.url.startswith("https:"),  # reading all the certificates takes a while
         )
 
     async def close(self) -> None:

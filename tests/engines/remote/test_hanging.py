@@ -30,19 +30,19 @@ async def test_request_without_a_token_does_not_outwait_a_server_that_hangs(
         assert (await anext(chunks)).token_ids == (6,), "a stream that has begun may go on"
 
 
-async def test_connections_notice_that_the_other_end_has_vanished(
-    stub, running, say, events, new_request, monkeypatch
-):
+async def test_connections_notice_that_the_other_end_has_vanished(stub, running, say, events, new_request):
+    stub.replies["/go"] = say(events({"t": [5]}, {"t": [2], "f": "stop"}), wait=asyncio.Event())
     made = []
-    original = socket.socket.setsockopt
+    original = asyncio.open_connection
 
-    class Spy(socket.socket):
-        def setsockopt(self, *option):
-            made.append(option)
-            return original(self, *option)
+    async def open_connection(*arguments, **members):
+        made.append(await original(*arguments, **members))
+        return made[-1]
 
-    monkeypatch.setattr(socket, "socket", Spy)
-    async with running():
-        pass
-    assert (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1) in made
-    assert (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 15_000) in made
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(asyncio, "open_connection", open_connection)
+        async with running() as engine, aclosing(engine.generate(new_request())) as chunks:
+            await anext(chunks)
+            wire = made[-1][1].get_extra_info("socket")
+            assert wire.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+            assert wire.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT) == 15_000

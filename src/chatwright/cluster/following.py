@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from itertools import count
 
 from chatwright.cluster.directory import Place, Reading
 from chatwright.cluster.plan import pool_key
@@ -20,6 +21,8 @@ log = logging.getLogger("chatwright.cluster")
 
 WATCH_SECONDS = 20.0
 RETRY_SECONDS = 1.0
+JOIN_SECONDS = (1.0, 2.0, 5.0, 15.0, 30.0)
+"""Pauses between attempts to attach to a replica: its engine may be starting again just now."""
 SILENCE_SECONDS = 6.0
 """Silence after which a replica counts as gone, though its node's kernel has not said so."""
 
@@ -145,15 +148,17 @@ class FollowingEngine:
             self._joining[member] = asyncio.create_task(self._join(member, wanted[member]))
 
     async def _join(self, member: str, place: Place) -> None:
-        """Attach; a replica that can't stand for the others is left out, and said so."""
+        """Attach. A replica that can't be reached, or can't stand for the others, is left out, said so, and tried again."""
         self._nodes[member] = place.node
-        try:
-            await self._replicas.add(member, self._attach(place))
-        except EngineFailed as error:
-            log.error("replica %s is not used: %s", member, error.message)
-        else:
-            log.info("replica %s serves", member)
-            self._any.set()
+        for attempt in count():
+            try:
+                await self._replicas.add(member, self._attach(place))
+                break
+            except EngineFailed as error:
+                log.error("replica %s is not used: %s", member, error.message)
+            await asyncio.sleep(JOIN_SECONDS[min(attempt, len(JOIN_SECONDS) - 1)])
+        log.info("replica %s serves", member)
+        self._any.set()
 
     async def _leave(self, member: str, joining: asyncio.Task[None]) -> None:
         """Its requests end first."""

@@ -75,8 +75,9 @@ test-vllm: dev  ## the contract and the doctor through Chatwright in front of a 
 	.venv-ray/bin/python -m pip install -q --group dev
 	@touch $@
 
-test-cluster: .venv-ray/.installed  ## a real Ray cluster on this machine: doctor, deaths, updates, scaling (490 MB more)
+test-cluster: .venv-ray/.installed  ## a real Ray cluster on this machine: deaths, updates, scaling, then the whole contract (490 MB more)
 	.venv-ray/bin/pytest -m cluster tests/cluster --timeout 600
+	.venv-ray/bin/pytest tests/contract --engine ray --timeout 600
 
 .venv-bench/.installed:
 	$(PYTHON) -m venv .venv-bench

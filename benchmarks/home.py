@@ -80,6 +80,7 @@ def hugging_face_folder() -> Path:
     folder = WORK / "huggingface"
     told = folder / "tokenizer_config.json"
     if not told.exists() or "eos_token" not in told.read_text():  # written last
+        prepare()
         script = str(ROOT / "benchmarks/peers/vllm_model.py")
         python = str(ROOT / ".venv-vllm/bin/python")
         subprocess.run([python, script, str(default_gguf()), str(folder)], check=True)

@@ -34,7 +34,9 @@ SHARED_SERVERS = {"contract", "operations"}
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Which engine the contract is held to."""
     parser.addoption(
-        "--engine", choices=["vllm"], help="run tests/contract with Chatwright in front of this server"
+        "--engine",
+        choices=["vllm", "ray"],
+        help="run tests/contract with Chatwright in front of this server, or on a Ray cluster",
     )
 
 

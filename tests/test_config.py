@@ -140,6 +140,19 @@ def test_home_is_made_absolute(monkeypatch):
             '[[models]]\nmodel = "m"\n[[models.backends]]\nurl = "http://a"',
             ["models.[0]", "backends is only"],
         ),
+        (
+            '[[models]]\nmodel = "m"\n[models.ray]\ncommand = ["vllm", "--port", "{port}"]',
+            ["models.[0]", "ray.command is only"],
+        ),
+        (
+            '[[models]]\nmodel = "m"\nengine = "vllm"\n[models.ray]\ncommand = ["vllm", "--port", "8000"]',
+            ["models.[0]", "{port}"],
+        ),
+        (
+            '[[models]]\nmodel = "m"\nengine = "vllm"\nbackends = [{ url = "http://a" }]\n'
+            '[models.ray]\ncommand = ["{port}"]',
+            ["models.[0]", "backends and ray.command"],
+        ),
         ('[[models]]\nmodel = "m"\nreplicas = 2\n[models.pools]\nprefill = 1', ["models.[0]", "give one"]),
         (
             '[[models]]\nmodel = "m"\n[models.ray]\nmin_replicas = 3\nmax_replicas = 2',

@@ -82,6 +82,11 @@ class RaySettings(BaseModel):
     gpus: float = Field(
         default=0, ge=0, allow_inf_nan=False, description="GPUs reserved for each replica (num_gpus)."
     )
+    command: list[str] = Field(
+        default=[],
+        description="Server of engine vllm, sglang or trtllm that each replica starts on its node, instead of `backends`:"
+        " a program and its arguments, in which {host}, {port} and {key} stand for what it must listen on and accept.",
+    )
     resources: dict[str, Share] = Field(
         default={}, description="Custom resources of the nodes that may hold a replica."
     )
@@ -162,10 +167,7 @@ class ModelSettings(BaseModel):
         remote = self.engine in WIRE_ENGINES
         if not self.reproducible and (remote or self.engine == "scripted"):
             raise ValueError("reproducible is for engine processes of this server")
-        if remote and not self.backends:
-            raise ValueError(f'backends is missing: engine = "{self.engine}" needs at least one server')
-        if self.backends and not remote:
-            raise ValueError(f"backends is only for engine = {' or '.join(WIRE_ENGINES)}")
+        self._servers(remote=remote)
         if (remote or self.engine == "scripted") and self.pools is not None:
             raise ValueError("pools is for engine processes of this server; give each of backends a pool")
         if self.pools is not None and self.replicas > 1:
@@ -175,3 +177,16 @@ class ModelSettings(BaseModel):
         if remote and self.replicas > 1:
             raise ValueError("replicas is for engine processes of this server; list each server in backends")
         return self
+
+    def _servers(self, *, remote: bool) -> None:
+        """Other servers are there already, or are started by replicas on a cluster."""
+        command = self.ray.command
+        if remote and not self.backends and not command:
+            raise ValueError(f'backends is missing: engine = "{self.engine}" needs at least one server')
+        if (self.backends or command) and not remote:
+            name = "backends" if self.backends else "ray.command"
+            raise ValueError(f"{name} is only for engine = {' or '.join(WIRE_ENGINES)}")
+        if self.backends and command:
+            raise ValueError("backends and ray.command: give one of them")
+        if command and not any("{port}" in word for word in command):
+            raise ValueError("ray.command must tell the server its port, by an argument with {port}")

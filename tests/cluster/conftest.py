@@ -26,20 +26,22 @@ from chatwright.models.catalog import DEFAULT_SLUG
 KEY = "cluster-key"
 ENGINE_NODES = 3
 LONG_WAIT = 180
+OURS = 'engine = "native"\nthreads = 1\nkv_cache_gib = 0.25'
 
 
 class Nodes:
     """The cluster's process; a method of `nodes.Nodes` is called by its name."""
 
-    def __init__(self, log: Path) -> None:
+    def __init__(self, log: Path, engines: int = ENGINE_NODES, **environment: str) -> None:
         self._log = log.open("w")
+        self.environment = os.environ | ENVIRONMENT | environment
         self._process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("nodes.py")), str(ENGINE_NODES)],
+            [sys.executable, str(Path(__file__).with_name("nodes.py")), str(engines)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
             text=True,
-            env=os.environ | ENVIRONMENT,
+            env=self.environment,
         )
         self.address: str = self._answer()
 
@@ -107,7 +109,7 @@ class Site:
     def config(self) -> Path:
         return self.home / "chatwright.toml"
 
-    def write(self, **ray: Any) -> None:
+    def write(self, engine: str = OURS, **ray: Any) -> None:
         """One model, the default one, on nodes that have room for an engine."""
         placed = {"min_replicas": 2, "cpus": 1, "resources": {"engine": 1.0}} | ray
         lines = [f'home = "{self.home}"', f'host = "127.0.0.1"\nport = {self.port}\napi_keys = ["{KEY}"]']
@@ -117,9 +119,7 @@ class Site:
             'log_level = "info"',
             "metrics_open = true",
         ]
-        lines += [
-            f'[[models]]\nmodel = "{DEFAULT_SLUG}"\nengine = "native"\nthreads = 1\nkv_cache_gib = 0.25'
-        ]
+        lines += [f'[[models]]\nmodel = "{DEFAULT_SLUG}"', engine]
         lines += ["[models.ray]", *(f"{name} = {toml(value)}" for name, value in placed.items())]
         self.config.write_text("\n".join(lines) + "\n")
 
@@ -127,15 +127,15 @@ class Site:
         """`chatwright WORDS`; what it says."""
         command = [sys.executable, "-m", "chatwright", *words]
         done = subprocess.run(
-            command, check=False, capture_output=True, text=True, env=os.environ | ENVIRONMENT, timeout=300
+            command, check=False, capture_output=True, text=True, env=self.nodes.environment, timeout=300
         )
         assert status in (None, done.returncode), done.stdout + done.stderr
-        return done.stdout
+        return done.stdout + (done.stderr if status else "")
 
-    def deploy(self, *more: str) -> str:
+    def deploy(self, *more: str, status: int = 0) -> str:
         """The API stays on the head: only that has two CPUs to spare."""
         where = ("--address", self.nodes.address, "--head-only", "--api-cpus", "2")
-        return self.command("deploy", "--config", str(self.config), *where, *more)
+        return self.command("deploy", "--config", str(self.config), *where, *more, status=status)
 
     def down(self) -> str:
         return self.deploy("--down")
@@ -146,7 +146,12 @@ class Site:
         return httpx.AsyncClient(base_url=self.url, headers=headers, timeout=120, limits=limits)
 
     async def stream(
-        self, client: httpx.AsyncClient, number: int, begun: asyncio.Event | None = None, **members: Any
+        self,
+        client: httpx.AsyncClient,
+        number: int,
+        begun: asyncio.Event | None = None,
+        heard: Heard | None = None,
+        **members: Any,
     ) -> Heard:
         """One request, read to whatever end it has."""
         body = {
@@ -158,7 +163,7 @@ class Site:
             "stream": True,
             "stream_options": {"include_usage": True, "continuous_usage_stats": True},
         } | members
-        heard = Heard(uuid.uuid4().hex)
+        heard = heard or Heard(uuid.uuid4().hex)
         self.heard.append(heard)
         headers = {"x-request-id": heard.id}
         async with client.stream("POST", "/v1/chat/completions", json=body, headers=headers) as answer:
@@ -173,6 +178,15 @@ class Site:
                 if begun is not None and heard.tokens:
                     begun.set()
         return heard
+
+    async def stream_again(self, client: httpx.AsyncClient, number: int, **members: Any) -> Heard:
+        """As SDKs do: once more where the connection ended before an answer began, as it may while proxies change."""
+        first = Heard(uuid.uuid4().hex)
+        try:
+            return await self.stream(client, number, heard=first, **members)
+        except httpx.TransportError:
+            assert first.status == 0, "an answer that has begun is not cut"
+            return await self.stream(client, number, **members)
 
     def _hear(self, heard: Heard, event: dict[str, Any]) -> None:
         if "error" in event:
@@ -191,6 +205,12 @@ class Site:
             return {row.request_id: row for row in store.read(lambda c: c.execute(sa.select(ledger)).all())}
         finally:
             store.close()
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
 
 
 def toml(value: Any) -> str:
@@ -214,10 +234,7 @@ def site(
     """A home with a database of its own and the models of the tests; what it deploys is taken down afterwards."""
     home = tmp_path_factory.mktemp("home")
     (home / "models").symlink_to(model_home / "models")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    site = Site(nodes, home, port)
+    site = Site(nodes, home, free_port())
     site.write()
     yield site
     site.down()

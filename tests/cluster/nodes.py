@@ -14,6 +14,8 @@ import ray
 from ray import serve
 from ray.cluster_utils import Cluster
 
+from chatwright.cluster.actors import find_directory
+
 
 class Nodes:
     """The head with room for the API, and nodes with room for one replica each (resource `engine`)."""
@@ -29,8 +31,11 @@ class Nodes:
             address=self.cluster.address, namespace="chatwright", log_to_driver=False, logging_level="error"
         )
 
-    def add_node(self) -> None:
-        self.workers.append(self.cluster.add_node(num_cpus=1, resources={"engine": 1}))
+    def add_node(self, labels: dict[str, str] | None = None) -> str:
+        """Its id."""
+        node = self.cluster.add_node(num_cpus=1, resources={"engine": 1}, labels=labels or {})
+        self.workers.append(node)
+        return str(node.node_id)
 
     def address(self) -> str:
         return self.cluster.address
@@ -68,11 +73,17 @@ class Nodes:
         ray.kill(ray.get_actor(name, namespace="serve"))
         return name
 
+    def engine_nodes(self) -> list[str]:
+        """Ids of the nodes on which replicas are that may get requests, one for each."""
+        members = ray.get(find_directory("chatwright").watch.remote(0, 0.0)).members
+        return [place.node for places in members.values() for place in places.values()]
+
     def kill_node(self) -> str:
-        """The last one, with everything on it, at once."""
-        node = self.workers.pop()
+        """One that has a replica, with everything on it, at once."""
+        node = next(one for one in self.workers if one.node_id in self.engine_nodes())
+        self.workers.remove(node)
         self.cluster.remove_node(node, allow_graceful=False)
-        return node.node_id
+        return str(node.node_id)
 
     def applications(self) -> dict[str, Any]:
         return {

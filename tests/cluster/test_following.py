@@ -9,6 +9,7 @@ import signal
 import pytest
 from tests.engines.process.conftest import collect, options, request
 
+from chatwright.cluster import following
 from chatwright.cluster.contexts import ClusterContexts, ContextFiles
 from chatwright.cluster.directory import Directory
 from chatwright.cluster.following import FollowingEngine, FollowingPools, MemberNodes
@@ -143,6 +144,28 @@ async def test_requests_without_a_token_outlive_their_replica_others_hear_of_it(
     assert [len(tokens) for tokens in results] == [30] * 4
     assert len({tuple(tokens) for tokens in results}) == 1
     assert first
+
+
+async def test_a_replica_that_could_not_be_reached_is_tried_again(cluster, monkeypatch):
+    monkeypatch.setattr(following, "JOIN_SECONDS", (0.01,))
+    attempts = []
+
+    def attach(place):
+        attempts.append(place)
+        engine = following.attach_to_process(place)
+        if len(attempts) < 3:
+
+            async def fail():
+                raise EngineFailed("the engine is starting again")
+
+            engine.start = fail
+        return engine
+
+    cluster.api = FollowingEngine("m", cluster.directory.watch, attach=attach)
+    await cluster.add("a")
+    await asyncio.wait_for(cluster.api.start(), 30)
+    assert len(attempts) == 3
+    assert len(await collect(cluster.api, request("r", 20))) == 20
 
 
 async def test_a_directory_that_is_away_changes_nothing(tmp_path):

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 
 import pytest
 from tests.cluster.conftest import KEY, Heard, Site
+from tests.cluster.fire import GREEDY, STREAMS, closed_rows, heard_in_peace, running, under_fire
 
 from chatwright.models.catalog import DEFAULT_SLUG
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]
-STREAMS = 12
-GREEDY = {"temperature": 0, "max_tokens": 120}
 
 
 @pytest.fixture(scope="module")
@@ -25,66 +23,7 @@ def deployed(site: Site) -> Site:
 
 @pytest.fixture(scope="module")
 def reference(deployed: Site) -> dict[int, Heard]:
-    """What each request gets when nothing happens."""
-
-    async def ask() -> list[Heard]:
-        async with deployed.client() as client:
-            return await asyncio.gather(*(deployed.stream(client, n, **GREEDY) for n in range(STREAMS)))
-
-    heard = asyncio.run(ask())
-    assert all(one.done and one.tokens == 120 for one in heard), heard
-    return dict(enumerate(heard))
-
-
-async def closed_rows(site: Site, wanted: list[Heard]):
-    """The ledger's rows of these requests, once all have been closed."""
-    deadline = time.monotonic() + 30
-    ids = {one.id for one in wanted}
-    while True:
-        rows = {name: row for name, row in site.billed().items() if name in ids}
-        if len(rows) == len(ids) and all(row.closed_at for row in rows.values()):
-            return rows
-        assert time.monotonic() < deadline, "the ledger does not close them"
-        await asyncio.sleep(0.2)
-
-
-async def under_fire(site: Site, reference: dict[int, Heard], strike) -> tuple[list[Heard], list[Heard]]:
-    """The reference's requests again, half of them after `strike` has been called amid the others; whole ones and broken ones."""
-    begun = [asyncio.Event() for _ in range(STREAMS)]
-    async with site.client() as client:
-        first = [asyncio.create_task(site.stream(client, n, begun[n], **GREEDY)) for n in range(STREAMS)]
-        await asyncio.gather(*(one.wait() for one in begun[: STREAMS // 2]))
-        striking = asyncio.create_task(asyncio.to_thread(strike))
-        later = [asyncio.create_task(site.stream(client, n, **GREEDY)) for n in range(STREAMS)]
-        heard = await asyncio.gather(*first, *later)
-        await striking
-    whole, broken = [], []
-    for number, one in enumerate(heard):
-        expected = reference[number % STREAMS]
-        if one.error is None:
-            assert one.done
-            assert (one.text, one.tokens, one.finish) == (expected.text, 120, "length"), number
-            whole.append(one)
-        else:
-            assert one.tokens > 0, "a request without a token goes to another replica"
-            assert expected.text.startswith(one.text), "no token lost or doubled before the end"
-            assert (one.status, one.error["type"], one.finish) == (200, "server_error", None)
-            assert "can be sent again" in one.error["message"]
-            broken.append(one)
-    rows = await closed_rows(site, whole + broken)
-    assert [rows[one.id].output_tokens for one in whole] == [one.tokens for one in whole]
-    assert [rows[one.id].output_tokens for one in broken] == [one.tokens for one in broken]
-    return whole, broken
-
-
-def running(site: Site, replicas: int):
-    """Whether the cluster has settled with so many replicas of the model."""
-
-    def settled(found) -> bool:
-        models = [one for name, one in found.items() if "-model-" in name]
-        return len(models) == 1 and models[0]["replicas"] == [{"RUNNING": replicas}]
-
-    site.nodes.until(settled, f"{replicas} replicas")
+    return heard_in_peace(deployed)
 
 
 def test_the_doctor_finds_nothing_through_the_cluster(deployed):
@@ -103,9 +42,9 @@ async def test_a_replica_killed_under_load_costs_only_what_it_had_begun(deployed
 
 
 async def test_a_node_killed_under_load_costs_only_what_it_had_begun(deployed, reference):
-    before = len(reference)
-    whole, _ = await under_fire(deployed, reference, lambda: deployed.nodes.call("kill_node"))
-    assert len(whole) >= before
+    whole, broken = await under_fire(deployed, reference, lambda: deployed.nodes.call("kill_node"))
+    assert broken, "the node's replica had begun some"
+    assert len(whole) >= STREAMS
     deployed.nodes.call("add_node")
     running(deployed, 2)
 
@@ -117,9 +56,9 @@ async def test_a_rolling_update_cuts_no_stream(deployed, reference):
     over = asyncio.Event()
 
     async def keep_asking(client, number) -> list[Heard]:
-        heard = [await deployed.stream(client, number, **GREEDY)]
+        heard = [await deployed.stream_again(client, number, **GREEDY)]
         while not over.is_set():
-            heard.append(await deployed.stream(client, number, **GREEDY))
+            heard.append(await deployed.stream_again(client, number, **GREEDY))
         return heard
 
     async with deployed.client() as client:

@@ -30,6 +30,16 @@ def test_models_of_other_servers_and_given_answers_have_no_replicas(tmp_path):
     assert one.app.startswith("cw-model-b-c-")
 
 
+def test_a_model_whose_replicas_start_servers_has_replicas_which_its_command_makes_others():
+    def started(*arguments):
+        ray = {"command": ["vllm", "serve", "--port", "{port}", *arguments], "labels": {"engine": "gpu"}}
+        (one,) = planned({"model": "v", "engine": "vllm", "ray": ray})
+        return one
+
+    assert started().app == started().app
+    assert started().app != started("--dtype", "float16").app
+
+
 @pytest.mark.parametrize(
     ("more", "same_digest", "same_key"),
     [
@@ -84,6 +94,7 @@ def test_home_crosses_only_where_it_was_given(tmp_path, monkeypatch):
         ({"model": "m", "replicas": 2}, {}, 1, "min_replicas"),
         ({"model": "m", "pools": {}, "ray": {"min_replicas": 2}}, {}, 1, "pools"),
         ({"model": "m", "limits": {"requests_per_minute": 5}}, {}, 2, "redis_url"),
+        ({"model": "v", "engine": "vllm", "backends": BACKENDS, "ray": {"gpus": 1}}, {}, 1, "ray places"),
     ],
 )
 def test_what_a_cluster_cannot_honour_is_refused(models, more, replicas, said):

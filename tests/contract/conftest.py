@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 import openai
 import pytest
+from tests.contract.on_ray import on_ray
 
 from chatwright.models.catalog import DEFAULT_SLUG
 from chatwright.models.manifest import InstalledModel
@@ -154,8 +155,6 @@ class Live:
 
     url: str
     home: Path
-    banner: str
-    process: subprocess.Popen[str]
 
 
 @contextlib.contextmanager
@@ -178,7 +177,7 @@ def serving(home: Path, *flags: str, **env: str) -> Iterator[Live]:
                 assert line, f"the server ended: {log.read_text()}"
                 banner += line
             url = banner.split(" at ", 1)[1].split("/v1", 1)[0]
-            yield Live(url, home, banner, process)
+            yield Live(url, home)
         finally:
             process.terminate()
             process.wait(30)
@@ -207,7 +206,7 @@ def start_server() -> Callable[..., contextlib.AbstractContextManager[Live]]:
 def backend(request: pytest.FixtureRequest) -> Iterator[str | None]:
     """The URL of the server that --engine asks for, started once; None where our own engines are under test."""
     engine = request.config.getoption("--engine")
-    if engine is None:
+    if engine in (None, "ray"):
         yield None
         return
     sys.path.insert(0, str(Path(__file__).parents[2]))
@@ -225,18 +224,48 @@ def refuses(backend: str | None) -> bool:
 
 
 @pytest.fixture(scope="session")
-def live(new_home: Callable[[], Path], backend: str | None) -> Iterator[Live]:
+def clustered(request: pytest.FixtureRequest) -> bool:
+    """Whether a Ray cluster is under test."""
+    return request.config.getoption("--engine") == "ray"
+
+
+@pytest.fixture(scope="session")
+def made_id(clustered: bool) -> str:
+    """A pattern of the ids of requests that bring none: a cluster's proxy makes UUIDs."""
+    return r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}" if clustered else r"req_\w+"
+
+
+@pytest.fixture(scope="session")
+def live(new_home: Callable[[], Path], backend: str | None, clustered: bool) -> Iterator[Live]:
     """The server most tests talk to, on the default engine or the one that is under test."""
+    home = new_home()
+    if clustered:
+        text = f'api_keys = ["another", "{KEY}"]\n[[models]]\nmodel = "{MODEL}"\n'
+        with on_ray(home, 0, 2, text) as url:
+            yield Live(url, home)
+        return
     env = {"CHATWRIGHT_API_KEYS": f"another,{KEY}"}
     if backend is not None:
         one = {"model": MODEL, "engine": Api.engine, "backends": [{"url": backend}]}
         env["CHATWRIGHT_MODELS"] = json.dumps([one])
-    with serving(new_home(), **env) as server:
+    with serving(home, **env) as server:
         yield server
 
 
+@pytest.fixture
+def elsewhere(
+    live: Live, start_server: Callable[..., contextlib.AbstractContextManager[Live]], clustered: bool
+) -> Iterator[str]:
+    """Where another server takes over what the first one began; a cluster is several by itself."""
+    if clustered:
+        yield live.url
+        return
+    with start_server(live.home, CHATWRIGHT_API_KEYS=f"another,{KEY}") as other:
+        yield other.url
+
+
 @pytest.fixture(scope="session")
-def live_openvino(new_home: Callable[[], Path], backend: str | None) -> Iterator[Live]:
+def live_openvino(new_home: Callable[[], Path], backend: str | None, clustered: bool) -> Iterator[Live]:
     """A second one, configured by a file: on the OpenVINO kernels, where ours are under test."""
     home = new_home()
     config = home / "chatwright.toml"
@@ -245,10 +274,13 @@ def live_openvino(new_home: Callable[[], Path], backend: str | None) -> Iterator
         if backend
         else '"openvino"\nkv_cache_gib = 1.0'
     )
-    config.write_text(
-        f'api_keys = ["{KEY}"]\nstep_tokens = 256\n'
-        f'[[models]]\nmodel = "{MODEL}"\nengine = {engine}\ncontext_length = 512\naliases = ["tiny"]\n'
-    )
+    common = f'api_keys = ["{KEY}"]\nstep_tokens = 256\n[[models]]\nmodel = "{MODEL}"\n'
+    small = 'context_length = 512\naliases = ["tiny"]\n'
+    if clustered:
+        with on_ray(home, 1, 1, f'{common}engine = "openvino"\n{small}') as url:
+            yield Live(url, home)
+        return
+    config.write_text(f"{common}engine = {engine}\n{small}")
     with serving(home, "--config", str(config)) as server:
         yield server
 

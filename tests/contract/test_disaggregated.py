@@ -53,12 +53,9 @@ def test_streamed_context_carries_the_state_in_its_last_chunk(api) -> None:
 
 
 @pytest.mark.proves("disaggregated_params")
-def test_a_second_servers_engine_continues(live, api, start_server, new_api) -> None:
+def test_a_second_servers_engine_continues(api, elsewhere, new_api) -> None:
     handle = context(api)["disaggregated_params"]
-    with (
-        start_server(live.home, CHATWRIGHT_API_KEYS="another,contract-key") as other,
-        new_api(other.url) as there,
-    ):
+    with new_api(elsewhere) as there:
         before = there.ask(
             messages=OCEAN, max_tokens=2
         )  # the engine is warm, its prefix cache knows the prompt

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import openai
 import pytest
 
@@ -227,11 +229,11 @@ def test_body_over_the_limit(api):
     assert (response.status_code, response.json()["error"]["code"]) == (413, "request_too_large")
 
 
-def test_request_id_is_echoed_or_made(api):
+def test_request_id_is_echoed_or_made(api, made_id):
     given = api.http.get("/v1/models", headers={"x-request-id": "my id 1"})
     assert given.headers["x-request-id"] == "my id 1"
     for response in (api.http.get("/v1/models"), api.http.get("/nowhere"), api.post(n=2)):
-        assert response.headers["x-request-id"].startswith("req_")
+        assert re.fullmatch(made_id, response.headers["x-request-id"])
     bad = api.http.get("/v1/models", headers={"x-request-id": "x" * 129})
     assert bad.headers["x-request-id"].startswith("req_")
 

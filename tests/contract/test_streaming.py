@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 ANSWER = "The capital of France is Paris."
 
 
 @pytest.mark.proves("stream")
-def test_stream_headers_and_order(api):
+def test_stream_headers_and_order(api, made_id):
     stream = api.stream()
     assert stream.headers["content-type"] == "text/event-stream; charset=utf-8"
     assert stream.headers["cache-control"] == "no-cache"
     assert stream.headers["x-accel-buffering"] == "no"
-    assert stream.headers["x-request-id"].startswith("req_")
+    assert re.fullmatch(made_id, stream.headers["x-request-id"])
     assert stream.done
     assert stream.choices[0]["delta"] == {"role": "assistant", "content": ""}
     assert stream.choices[-1]["delta"] == {}

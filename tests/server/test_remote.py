@@ -57,3 +57,9 @@ def test_pools_are_two_sets(engine, disaggregation):
 def test_settings_that_make_no_sense_are_refused(engine, backends):
     with pytest.raises(ConfigError, match="backends"):
         engine(*backends)
+
+
+def test_servers_that_replicas_start_are_for_a_cluster(default_tokenizer):
+    one = ModelSettings(model="m", engine="vllm", ray={"command": ["vllm", "{port}"]})
+    with pytest.raises(ConfigError, match="chatwright deploy"):
+        remote_engine(one, Settings(models=[one]), default_tokenizer, 100)

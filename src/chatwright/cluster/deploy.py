@@ -116,12 +116,13 @@ def _serve_environment(settings: Settings) -> dict[str, str]:
     """Ray Serve's switches, where whoever deploys has not set them: HAProxy in front, replicas that speak HTTP themselves.
 
     Serve's own proxy passes each piece of a stream on as an object of Ray, at milliseconds apiece. HAProxy's old processes
-    must outlive the longest answer after a change of replicas; a request that met a closing connection, so that nothing came
-    back, is sent again, if it fits into the buffer.
+    must outlive the longest answer after a change of replicas, and let idle connections go before the replicas they know of
+    do; a request that met a closing connection, so that nothing came back, is sent again, if it fits into the buffer.
     """
     wanted = {
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "5",
+        "RAY_SERVE_HAPROXY_CLOSE_SPREAD_TIME_S": "4",
         "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": str(max(3600, settings.shutdown_seconds)),
         "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
         "RAY_SERVE_HAPROXY_TUNE_BUFSIZE": "65536",

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp
 from chatwright.cluster.actors import ObjectStoreNodes, find_directory, start_context_files
 from chatwright.cluster.asgi import UnderServe
 from chatwright.cluster.contexts import ClusterContexts
-from chatwright.cluster.directory import Place, Reading
+from chatwright.cluster.directory import Place, Reading, ServerAddress
 from chatwright.cluster.following import FollowingEngine, FollowingPools, MemberNodes
 from chatwright.cluster.plan import PlannedModel, model_key
 from chatwright.cluster.replica import ListeningEngines, Replica
@@ -28,6 +28,7 @@ from chatwright.model_config import ModelSettings
 from chatwright.models.progress import Silent
 from chatwright.server.app import assemble
 from chatwright.server.assembly import served_model
+from chatwright.server.remote import StartedServers
 from chatwright.telemetry.logs import set_up_logs
 
 log = logging.getLogger("chatwright.cluster")
@@ -101,6 +102,15 @@ class RemoteEngines:
             return FollowingEngine(key, self._watch, ReplicaSet(contexts=contexts), nodes)
         pools = PooledEngine({}, {}, contexts, serves_contexts=options.handoff_requests)
         return FollowingPools(key, self._watch, pools, nodes)
+
+    def started(self, servers: StartedServers, one: ModelSettings) -> Engine:
+        """See `EngineSource.started`."""
+
+        def attach(place: Place) -> Engine:
+            assert isinstance(place.address, ServerAddress)
+            return servers.engine(place.address.url, place.address.key)
+
+        return FollowingEngine(model_key(one), self._watch, servers.together(), attach=attach)
 
     async def _watch(self, version: int, seconds: float) -> Reading:
         reading: Reading = await self._directory.watch.remote(version, seconds)

@@ -15,11 +15,28 @@ LEASE_SECONDS = 10.0
 """How long an entry holds that nobody renews."""
 
 
+class ServerAddress(msgspec.Struct, frozen=True):
+    """Where another engine's server listens, and the key it wants, if any."""
+
+    url: str
+    key: str | None
+
+    def __repr__(self) -> str:
+        """Without the key."""
+        return f"ServerAddress({self.url!r})"
+
+
 class Place(msgspec.Struct, frozen=True):
     """Where a replica is: how to attach to it, and on which node of the cluster."""
 
-    address: TcpAddress
+    address: TcpAddress | ServerAddress
     node: str
+
+    @property
+    def at(self) -> str:
+        """Host and port, or URL."""
+        address = self.address
+        return address.url if isinstance(address, ServerAddress) else f"{address.host}:{address.port}"
 
 
 Members = dict[str, dict[str, Place]]

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from itertools import count
 
 from chatwright.cluster.directory import Place, Reading
 from chatwright.cluster.plan import pool_key
-from chatwright.core.engine import EngineInfo, EngineStats
+from chatwright.core.engine import Engine, EngineInfo, EngineStats
 from chatwright.core.errors import EngineFailed, Overloaded
 from chatwright.core.generation import GenerationRequest, TokenChunk
 from chatwright.engines.process.client import ProcessEngine
+from chatwright.engines.process.tcp import TcpAddress
 from chatwright.engines.replicas.pools import PooledEngine
 from chatwright.engines.replicas.replica_set import ReplicaSet
 
@@ -19,11 +21,23 @@ log = logging.getLogger("chatwright.cluster")
 
 WATCH_SECONDS = 20.0
 RETRY_SECONDS = 1.0
+JOIN_SECONDS = (1.0, 2.0, 5.0, 15.0, 30.0)
+"""Pauses between attempts to attach to a replica: its engine may be starting again just now."""
 SILENCE_SECONDS = 6.0
 """Silence after which a replica counts as gone, though its node's kernel has not said so."""
 
 Watch = Callable[[int, float], Awaitable[Reading]]
 """`Directory.watch` of this cluster."""
+
+
+Attach = Callable[[Place], Engine]
+"""Makes a replica's engine at our end, not started."""
+
+
+def attach_to_process(place: Place) -> Engine:
+    """A replica of ours."""
+    assert isinstance(place.address, TcpAddress)
+    return ProcessEngine(None, attach_to=place.address, silence_seconds=SILENCE_SECONDS)
 
 
 class MemberNodes(dict[str, str]):
@@ -42,10 +56,16 @@ class FollowingEngine:
     """An `Engine` over the replicas of the model called `key`, wherever they are; `start` returns once there is one."""
 
     def __init__(
-        self, key: str, watch: Watch, replicas: ReplicaSet | None = None, nodes: MemberNodes | None = None
+        self,
+        key: str,
+        watch: Watch,
+        replicas: ReplicaSet | None = None,
+        nodes: MemberNodes | None = None,
+        attach: Attach = attach_to_process,
     ) -> None:
         """`nodes` is told where each member is."""
         self._key = key
+        self._attach = attach
         self._nodes = MemberNodes() if nodes is None else nodes
         self._watch = watch
         self._replicas = replicas or ReplicaSet()
@@ -123,7 +143,7 @@ class FollowingEngine:
 
     def _apply(self, named: Mapping[str, Place]) -> None:
         """Take in who is new, let go who is no longer named. A replica at another address is another one."""
-        wanted = {f"{name}@{at.address.host}:{at.address.port}": at for name, at in named.items()}
+        wanted = {f"{name}@{place.at}": place for name, place in named.items()}
         for member in self._joining.keys() - wanted.keys():
             task = asyncio.create_task(self._leave(member, self._joining.pop(member)))
             self._leaving.add(task)
@@ -132,16 +152,17 @@ class FollowingEngine:
             self._joining[member] = asyncio.create_task(self._join(member, wanted[member]))
 
     async def _join(self, member: str, place: Place) -> None:
-        """Attach; a replica that can't stand for the others is left out, and said so."""
+        """Attach. A replica that can't be reached, or can't stand for the others, is left out, said so, and tried again."""
         self._nodes[member] = place.node
-        engine = ProcessEngine(None, attach_to=place.address, silence_seconds=SILENCE_SECONDS)
-        try:
-            await self._replicas.add(member, engine)
-        except EngineFailed as error:
-            log.error("replica %s is not used: %s", member, error.message)
-        else:
-            log.info("replica %s serves", member)
-            self._any.set()
+        for attempt in count():
+            try:
+                await self._replicas.add(member, self._attach(place))
+                break
+            except EngineFailed as error:
+                log.error("replica %s is not used: %s", member, error.message)
+            await asyncio.sleep(JOIN_SECONDS[min(attempt, len(JOIN_SECONDS) - 1)])
+        log.info("replica %s serves", member)
+        self._any.set()
 
     async def _leave(self, member: str, joining: asyncio.Task[None]) -> None:
         """Its requests end first."""

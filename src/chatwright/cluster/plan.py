@@ -49,6 +49,8 @@ def cluster_settings(settings: Settings, api_replicas: int) -> Settings:
             raise ConfigError(
                 f"models: {one.model}: replicas is for one machine; set min_replicas in [models.ray]"
             )
+        if one.ray.model_fields_set and not has_replicas(one):
+            raise ConfigError(f"models: {one.model}: ray places replicas, and this model has none of its own")
         if one.pools is not None and {"min_replicas", "max_replicas"} & one.ray.model_fields_set:
             raise ConfigError(f"models: {one.model}: with pools, their numbers are those of [models.pools]")
     if api_replicas > 1 and settings.redis_url is None and any(one.limits.given for one in settings.models):
@@ -72,13 +74,13 @@ def planned_models(settings: Settings, name: str, overrides: dict[str, object]) 
 
 
 def has_replicas(one: ModelSettings) -> bool:
-    """Whether its engine runs apart from the API."""
-    return one.engine not in (*WIRE_ENGINES, "scripted")
+    """Whether its engine runs apart from the API, on nodes that Ray chooses."""
+    return bool(one.ray.command) or one.engine not in (*WIRE_ENGINES, "scripted")
 
 
 def model_key(one: ModelSettings) -> str:
     """What makes replicas give other tokens, or none, for the same request."""
-    return _digest(one.model_dump_json(exclude=_SAME_TOKENS))
+    return _digest(one.model_dump_json(exclude=_SAME_TOKENS), *one.ray.command)
 
 
 def pool_key(key: str, pool: str | None) -> str:

@@ -11,12 +11,14 @@ from pathlib import Path
 import msgspec
 
 from chatwright.cluster.directory import LEASE_SECONDS, Place
+from chatwright.cluster.started import PATIENCE_SECONDS, StartedServer, new_address
 from chatwright.core.engine import Engine, EngineStats
 from chatwright.engines.process.client import ProcessEngine
 from chatwright.engines.process.options import EngineOptions
 from chatwright.engines.process.tcp import TcpAddress, TcpListener, listen, new_secret
 from chatwright.model_config import ModelSettings
 from chatwright.server.fleet import until_idle
+from chatwright.server.remote import StartedServers
 
 log = logging.getLogger("chatwright.cluster")
 
@@ -27,7 +29,9 @@ Strike = Callable[[], Awaitable[None]]
 
 
 class ListeningEngines:
-    """An `EngineSource`: engines that listen on this host's TCP, each with a secret of its own. We close their sockets."""
+    """An `EngineSource`: engines that listen on this host's TCP, each with a secret of its own. We close their sockets.
+    `made` says where each is, with its socket if that is ours.
+    """
 
     folder = None
 
@@ -38,7 +42,7 @@ class ListeningEngines:
         self._host = host
         self._node = node
         self._overrides = overrides
-        self.made: list[tuple[socket.socket, Place]] = []
+        self.made: list[tuple[socket.socket | None, Place]] = []
         self.context_folder: str | None = None
 
     def engine(self, options: EngineOptions, one: ModelSettings) -> Engine:
@@ -54,12 +58,18 @@ class ListeningEngines:
         }
         return ProcessEngine(msgspec.structs.replace(options, **changes | self._overrides))
 
+    def started(self, servers: StartedServers, one: ModelSettings) -> Engine:
+        """See `EngineSource.started`."""
+        address, command = new_address(self._host, one.ray.command)
+        self.made.append((None, Place(address, self._node)))
+        return StartedServer(command, servers.engine(address.url, address.key, PATIENCE_SECONDS))
+
 
 class Replica:
     """Lives from `start` to `drain`."""
 
     def __init__(
-        self, engine: Engine, listener: socket.socket, place: Place, write: Write, strike: Strike
+        self, engine: Engine, listener: socket.socket | None, place: Place, write: Write, strike: Strike
     ) -> None:
         self._engine = engine
         self._listener = listener
@@ -99,7 +109,8 @@ class Replica:
             log.warning("answers are ended: the replica shuts down")
         finally:
             await self._engine.close()
-            self._listener.close()
+            if self._listener is not None:
+                self._listener.close()
 
     async def _renew(self) -> None:
         """Keep the lease, until cancelled. A replica whose engine is being started again stays: its members wait."""

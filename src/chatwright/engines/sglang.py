@@ -82,7 +82,10 @@ class Sglang:
 
     async def greet(self, ask: Ask, model: str | None, ends: tuple[int, ...]) -> Greeting:
         """What it was started with, as it says itself; whether logprobs are the model's own is tried out."""
-        told = _object(await ask("GET", "/get_server_info", None))
+        answer = await ask("GET", "/server_info", None)
+        if answer.status == 404:  # older versions know it by another name
+            answer = await ask("GET", "/get_server_info", None)
+        told = _object(answer)
         served = str(told.get("served_model_name") or told.get("model_path") or "")
         if model is not None and model != served:
             raise EngineFailed(f"{NAME} doesn't serve {model!r}; it serves {served}.")

@@ -37,7 +37,7 @@ from chatwright.rendering.renderer import Renderer
 from chatwright.rendering.worker import TemplateWorkerPool
 from chatwright.server.books import pricing
 from chatwright.server.fleet import identity
-from chatwright.server.remote import remote_engine
+from chatwright.server.remote import StartedServers, remote_engine
 from chatwright.server.replication import replicated, resident_bytes
 from chatwright.service.catalog_view import ModelCard
 from chatwright.service.model import ServedModel
@@ -75,6 +75,9 @@ class EngineSource(Protocol):
     def engine(self, options: EngineOptions, one: ModelSettings) -> Engine:
         """The engine for these settings, not started."""
 
+    def started(self, servers: StartedServers, one: ModelSettings) -> Engine:
+        """The engine of a model whose servers are started by its replicas. Raises ConfigError where there are none."""
+
 
 @dataclass(frozen=True, slots=True)
 class SharedEngines:
@@ -91,6 +94,10 @@ class SharedEngines:
         return replicated(
             options, one, lambda each, number: self._process(each, self.folder / f"{name}-{number}.sock")
         )
+
+    def started(self, servers: StartedServers, one: ModelSettings) -> Engine:
+        """Raises ConfigError: replicas that start servers are for a cluster."""
+        raise ConfigError(f"models: {one.model}: ray.command is for chatwright deploy")
 
     def _process(self, options: EngineOptions, path: Path) -> Engine:
         if self.starts:
@@ -158,6 +165,8 @@ def _engine(
 ) -> Engine:
     """Kernels in a process of their own, a script in this one, or another server."""
     if one.engine in WIRE_ENGINES:
+        if one.ray.command and shared is not None:
+            return shared.started(StartedServers(one, settings, tokenizer, context), one)
         return remote_engine(one, settings, tokenizer, context)
     if kind is not None:
         options = _options(model, kind, one, settings, tokenizer, context)

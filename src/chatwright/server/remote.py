@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from types import MappingProxyType
 
+from pydantic import HttpUrl, SecretStr
+
 from chatwright.config import ConfigError, Settings
 from chatwright.core.engine import Engine
 from chatwright.engines.remote.backend import Backend
@@ -34,6 +36,10 @@ def remote_engine(
     yet. Raises ConfigError.
     """
     assert one.engine is not None
+    if not one.backends:
+        raise ConfigError(
+            f"models: {one.model}: ray.command is for chatwright deploy; list servers in backends"
+        )
     pools = _pools(one.backends)
     dialect = DIALECTS[one.engine]()
     contexts = Contexts() if settings.disaggregation or pools else None
@@ -50,6 +56,29 @@ def remote_engine(
     if len(engines) == 1:
         return next(iter(engines.values()))
     return ReplicaSet(engines, contexts=Shared(contexts) if contexts is not None else None)
+
+
+class StartedServers:
+    """Servers that replicas on a cluster start for a model (`ray.command`): each one's engine, and all of them as one."""
+
+    def __init__(
+        self, one: ModelSettings, settings: Settings, tokenizer: Tokenizer, context_length: int
+    ) -> None:
+        assert one.engine is not None
+        self._dialect = DIALECTS[one.engine]()
+        self._tokenizer = tokenizer
+        self._context_length = context_length
+        self._contexts = Contexts() if settings.disaggregation else None
+
+    def engine(self, url: str, key: str | None, patience: float = PATIENCE_TOGETHER) -> RemoteEngine:
+        """Of the server at `url`, which may take `patience` seconds to come up."""
+        told = BackendSettings(url=HttpUrl(url), api_key=SecretStr(key) if key else None)
+        backend = _backend(told, self._tokenizer, self._context_length, patience)
+        return RemoteEngine(self._dialect, backend, self._contexts)
+
+    def together(self) -> ReplicaSet:
+        """A set for them, which has none yet."""
+        return ReplicaSet(contexts=Shared(self._contexts) if self._contexts is not None else None)
 
 
 def _pools(backends: Sequence[BackendSettings]) -> dict[str, list[str]]:

@@ -67,7 +67,7 @@ async def test_connection_is_used_again(stub, running, say, events, new_request,
     async with running() as engine:
         for _ in range(4):
             await collected(engine, new_request())
-    assert stub.connections == 1
+    assert stub.connections == 2, "one for health checks, one for requests"
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=15)

@@ -108,7 +108,7 @@ async def test_vllm_with_another_model_is_refused(vllm, running):
 
 @pytest.fixture
 def sglang(stub, says, say):
-    def answer(recording: str = "", raw: bool = True, **told):
+    def answer(recording: str = "", raw: bool = True, at: str = "/server_info", **told):
         info = json.loads((SGLANG / "server_info.json").read_bytes()) | told
 
         def reply(body):
@@ -118,7 +118,7 @@ def sglang(stub, says, say):
             return say([(SGLANG / recording).read_bytes()])
 
         stub.replies |= {
-            "/get_server_info": says(info),
+            at: says(info),
             "/metrics": say([(SGLANG / "metrics.txt").read_bytes()], kind="text/plain"),
             "/generate": reply,
         }
@@ -143,6 +143,11 @@ async def test_sglang_streams_of_both_kinds(sglang, running, new_request, collec
             640,
             4096,
         )
+
+
+async def test_sglang_of_older_versions_is_asked_by_the_older_name(sglang, running):
+    async with running(sglang(at="/get_server_info")) as engine:
+        assert engine.info.name == "sglang"
 
 
 async def test_sglang_stop_token_that_was_cut_off_is_counted(sglang, running, new_request, collected):

@@ -156,6 +156,16 @@ def test_equals_are_told_apart_by_the_prompt_not_by_the_router() -> None:
     assert set(first) == set(NAMES)
 
 
+def test_routers_with_pasts_of_their_own_send_a_new_prompt_to_the_same_replica() -> None:
+    routers = CacheAwareRouter(), CacheAwareRouter()
+    for number in range(62):
+        one = request(prompt_of(number), name=f"r{number}")
+        routers[number % 3 == 0].sent(one, routers[number % 3 == 0].choose(one, IDLE))
+    asked = [request(prompt_of(100 + number), name=f"s{number}") for number in range(40)]
+    first, second = ([router.choose(one, IDLE) for one in asked] for router in routers)
+    assert first == second
+
+
 @pytest.mark.parametrize("router", [CacheAwareRouter(), LeastLoaded()])
 def test_without_anything_else_the_least_loaded_is_chosen(router: Router) -> None:
     loads = {"a": Load(2, 20), "b": Load(1, 10), "c": Load(1, 500)}

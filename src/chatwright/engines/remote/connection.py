@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import httpx
 import msgspec
 
+from chatwright.engines.remote import http1
 from chatwright.engines.remote.backend import Backend
 from chatwright.engines.remote.dialect import Answer, WireRequest
 from chatwright.engines.remote.events import EventParser
@@ -20,6 +22,15 @@ KEPT_SECONDS = 4.0
 SPARE = 4
 """Connections besides those of requests, for health checks and metrics."""
 MOST_BYTES = 64 << 20
+DEAD_SECONDS = 15
+NOTICE_DEATH = (
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, DEAD_SECONDS // 3),
+    (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, DEAD_SECONDS // 3),
+    (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, DEAD_SECONDS * 1000),
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+)
+"""The kernel breaks a connection whose other end has vanished after so long, however long an answer may be silent (Linux)."""
 
 
 class RefusedError(Exception):
@@ -39,23 +50,24 @@ class Connection:
         headers = {"accept-encoding": "identity", "content-type": "application/json"}
         if backend.api_key is not None:
             headers["authorization"] = f"Bearer {backend.api_key}"
+        secure = backend.url.startswith("https:")
+        tls = (
+            httpx.create_ssl_context(trust_env=False) if secure else None
+        )  # reading the certificates takes a while
         self._client = httpx.AsyncClient(
             base_url=backend.url,
             headers=headers,
-            timeout=httpx.Timeout(
-                connect=CONNECT_SECONDS, write=WRITE_SECONDS, pool=CONNECT_SECONDS, read=backend.silence
-            ),
-            limits=httpx.Limits(
-                max_connections=backend.connections + SPARE,
-                max_keepalive_connections=backend.connections + SPARE,
-                keepalive_expiry=KEPT_SECONDS,
-            ),
+            timeout=CONNECT_SECONDS,
+            limits=httpx.Limits(max_connections=SPARE, keepalive_expiry=KEPT_SECONDS),
             trust_env=False,
-            verify=backend.url.startswith("https:"),  # reading all the certificates takes a while
+            verify=tls if tls is not None else False,
         )
+        times = http1.Times(CONNECT_SECONDS, WRITE_SECONDS, backend.silence, KEPT_SECONDS)
+        self._pool = http1.Pool(backend.url, headers, times, NOTICE_DEATH, tls)
 
     async def close(self) -> None:
         """End them all; what still runs fails."""
+        self._pool.close()
         await self._client.aclose()
 
     async def ask(self, method: str, path: str, body: Any, seconds: float) -> Answer:
@@ -65,49 +77,34 @@ class Connection:
         return Answer(response.status_code, _decoded(response.content))
 
     @asynccontextmanager
-    async def post(self, wire: WireRequest) -> AsyncGenerator[httpx.Response]:
+    async def post(self, wire: WireRequest) -> AsyncGenerator[http1.Response]:
         """Send a request; what is read of its answer comes from `events`. Leaving early closes the connection, which tells the
         server to stop. Raises RefusedError.
         """
-        response = await self._send(wire)
-        try:
-            if response.status_code != 200:
+        async with self._pool.post(wire.path, msgspec.json.encode(wire.body)) as response:
+            if response.status != 200:
                 body = _decoded(await _whole(response))
-                raise RefusedError(response.status_code, body, response.headers.get("retry-after"))
+                raise RefusedError(response.status, body, response.headers.get("retry-after"))
             yield response
-        finally:
-            await response.aclose()
-
-    async def _send(self, wire: WireRequest) -> httpx.Response:
-        """Once more where the server had closed the connection in the meantime: it can't have begun then."""
-        content = msgspec.json.encode(wire.body)
-        try:
-            return await self._client.send(
-                self._client.build_request("POST", wire.path, content=content), stream=True
-            )
-        except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
-            return await self._client.send(
-                self._client.build_request("POST", wire.path, content=content), stream=True
-            )
 
 
-async def events(response: httpx.Response, *, stream: bool) -> AsyncGenerator[bytes]:
+async def events(response: http1.Response, *, stream: bool) -> AsyncGenerator[bytes]:
     """The data of its events; of an answer that isn't streamed, its body. Raises ValueError for what is no event stream."""
     if not stream:
         yield await _whole(response)
         return
     parser = EventParser()
-    async for data in response.aiter_raw():
+    async for data in response.pieces():
         for event in parser.feed(data):
             yield event
     if not parser.whole:
         raise ValueError("the stream ends within an event")
 
 
-async def _whole(response: httpx.Response) -> bytes:
+async def _whole(response: http1.Response) -> bytes:
     parts: list[bytes] = []
     size = 0
-    async for part in response.aiter_raw():
+    async for part in response.pieces():
         size += len(part)
         if size > MOST_BYTES:
             raise ValueError("the body is larger than 64 MiB")

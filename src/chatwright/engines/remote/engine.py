@@ -52,7 +52,10 @@ class RemoteEngine:
         self._breaker = Breaker()
         self._connection: Connection | None = None
         self._greeting: Greeting | None = None
-        self._health = HealthCheck(self._breaker, self._greet, self._check, backend.check_every)
+        self._health = HealthCheck(
+            self._breaker, self._greet, self._check, self._give_up, backend.check_every
+        )
+        self._waiting: set[asyncio.Timeout] = set()
         self._load = Load(dialect.stats, self._page)
 
     @property
@@ -143,7 +146,7 @@ class RemoteEngine:
         assert self._connection is not None
         endings, reader = Endings(request, self._dialect.name), self._dialect.reader(request)
         async with AsyncExitStack() as stack:
-            async with _before(request.deadline):
+            async with self._before_first_token(request.deadline):
                 response = await stack.enter_async_context(self._connection.post(wire))
                 stream = await stack.enter_async_context(aclosing(events(response, stream=wire.stream)))
                 event = await anext(stream, DONE)
@@ -160,6 +163,31 @@ class RemoteEngine:
                     yield chunk
                 event = await anext(stream, DONE)
         raise EngineFailed(f"{self._dialect.name} broke off its answer.")
+
+    @contextlib.asynccontextmanager
+    async def _before_first_token(self, deadline: float | None) -> AsyncGenerator[None]:
+        """Raises DeadlineExceeded where the block isn't through by then, in Unix time; EngineFailed where the server's health
+        can't be seen meanwhile: another may serve the request.
+        """
+        seconds = None if deadline is None else max(0.0, deadline - time.time())
+        try:
+            async with asyncio.timeout(seconds) as waiting:
+                self._waiting.add(waiting)
+                try:
+                    yield
+                finally:
+                    self._waiting.discard(waiting)
+        except TimeoutError:
+            if deadline is not None and time.time() >= deadline:
+                raise DeadlineExceeded("The request's deadline passed before its first token.") from None
+            raise EngineFailed(f"{self._dialect.name} no longer answers.") from None
+
+    def _give_up(self) -> None:
+        """The server is not well: who still waits for a first token waits no longer."""
+        now = asyncio.get_running_loop().time()
+        for waiting in self._waiting:
+            if not waiting.expired():
+                waiting.reschedule(now)
 
     def _keep(self, request: GenerationRequest, reply: Reply) -> None:
         """What the second half of this request will need."""
@@ -231,16 +259,6 @@ class RemoteEngine:
             answer = await self._ask("GET", "/metrics", None)
             return answer.body if answer.status == 200 and isinstance(answer.body, str) else ""
         return ""
-
-
-@contextlib.asynccontextmanager
-async def _before(deadline: float | None) -> AsyncGenerator[None]:
-    """Raises DeadlineExceeded where the block isn't through by then, in Unix time."""
-    try:
-        async with asyncio.timeout(None if deadline is None else max(0.0, deadline - time.time())):
-            yield
-    except TimeoutError:
-        raise DeadlineExceeded("The request's deadline passed before its first token.") from None
 
 
 async def _tail(stream: AsyncGenerator[bytes], reader: Reader) -> int:

@@ -20,7 +20,7 @@ RETRY_SECONDS = 0.5
 
 class HealthCheck:
     """`greet` raises Overloaded while the server isn't up and EngineFailed where it isn't the right one; `check` raises
-    Overloaded where it isn't well.
+    Overloaded where it isn't well; `lost` is told when nothing is sent there any more.
     """
 
     def __init__(
@@ -28,11 +28,13 @@ class HealthCheck:
         breaker: Breaker,
         greet: Callable[[], Awaitable[None]],
         check: Callable[[], Awaitable[None]],
+        lost: Callable[[], None],
         every: float,
     ) -> None:
         self._breaker = breaker
         self._greet = greet
         self._check = check
+        self._lost = lost
         self._every = every
         self._missed = 0
         self._woken = asyncio.Event()
@@ -97,3 +99,4 @@ class HealthCheck:
             if self._missed >= MISSED:
                 log.error("%s", error.message)
                 self._breaker.trip()
+                self._lost()

@@ -113,7 +113,7 @@ class CacheAwareRouter:
         chain = self._chain(request)
         saved = {name: BLOCK_TOKENS * self._index.matched(name, chain) for name in allowed}
         owners = rendezvous(allowed, chain[0] if chain else request.id.encode())
-        return min(owners, key=lambda name: (loads[name].tokens - saved[name], self._index.size(name)))
+        return min(owners, key=lambda name: loads[name].tokens - saved[name])
 
     def sent(self, request: GenerationRequest, name: str) -> None:
         """Its prompt will be in this replica's cache."""

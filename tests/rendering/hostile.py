@@ -54,6 +54,7 @@ REFUSED = {
     "change the messages": "{{ messages.append({'role': 'system', 'content': 'x'}) }}",
     "change a message": "{{ messages[0].update({'content': 'x'}) }}",
     "mro of dict": "{{ dict.mro() }}",
+    "codec that isn't loaded": "{{ 'x'.encode('cp1252') }}",
     "include": "{% include '/etc/passwd' %}",
     "include of itself": "{% include self %}",
     "import": "{% import 'os' as os %}{{ os }}",

@@ -75,6 +75,18 @@ async def test_every_hostile_template_is_refused_with_a_reason(pool):
     assert (await render(pool, ECHO)).text == "Hello"
 
 
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ("{{ '<b>1 &lt; 2</b>' | striptags }}", "1 < 2"),
+        (r"{{ '\N{BULLET}' }}", "•"),
+        ("{{ lipsum(n=1)|length > 9 }}", "True"),
+    ],
+)
+async def test_what_filters_load_late_is_there(pool, source, text):
+    assert (await render(pool, source)).text == text
+
+
 @with_limits(BRIEF)
 async def test_honest_templates_are_served_beside_endless_ones(pool):
     jobs = [render(pool, source) for source in [FOREVER, ECHO, FOREVER, ECHO, ECHO]]

@@ -160,6 +160,8 @@ def reason(error: Exception) -> str:
         return "The chat template makes text that is not valid Unicode."
     line = error.lineno if isinstance(error, TemplateSyntaxError) else _line(error)
     where = f" (line {line})" if line else ""
+    if isinstance(error, OSError | ImportError):  # their own words name files of this machine
+        return f"The chat template failed{where}: it needs something that its sandbox hasn't got."
     kind = "" if isinstance(error, TemplateError) else f"{type(error).__name__}: "
     return f"The chat template failed{where}: {kind}{str(error)[:REASON_LIMIT]}"
 

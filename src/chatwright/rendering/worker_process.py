@@ -15,8 +15,8 @@ from chatwright.workers import child
 
 PARAM = "chat_template"
 CACHED_TEMPLATES = 32
-LAZY_IMPORTS = ("jinja2.constants", "jinja2.debug", "textwrap", "pprint")
-"""What jinja2 imports only when used: later no file can be opened."""
+LAZY_IMPORTS = ("jinja2.constants", "jinja2.debug", "textwrap", "pprint", "html", "unicodedata")
+"""What filters and string escapes import only when used: later no file can be opened."""
 
 
 def answer_job(frame: bytes) -> dict[str, Any]:

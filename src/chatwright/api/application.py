@@ -16,6 +16,7 @@ from chatwright.api.access import AccessLog
 from chatwright.api.admin.routes import admin_routes
 from chatwright.api.auth import OPEN_PATHS, Authenticator, Gate
 from chatwright.api.errors import ErrorBoundary, on_http_exception
+from chatwright.api.lingering import Lingering
 from chatwright.api.openai.chat import ChatCompletions, ChatService
 from chatwright.api.openai.models import Models
 from chatwright.api.openapi import OpenApi
@@ -54,6 +55,7 @@ def build(
             Middleware(RequestIdentity),
             Middleware(AccessLog, sinks=operations.sinks),
             Middleware(RateLimitHeaders, limits=chat.limits),
+            Middleware(Lingering),
             Middleware(ErrorBoundary),
             Middleware(Door, traffic=operations.traffic, open_paths=OPEN_PATHS),
             Middleware(Gate, routes=routes, authenticator=authenticator, open_paths=open_paths),

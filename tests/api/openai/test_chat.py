@@ -5,6 +5,7 @@ import pytest
 
 from chatwright.api.settings import ApiSettings
 from chatwright.core.deltas import Finished, ReasoningDelta, Started, TextDelta, ToolCallDelta
+from chatwright.core.errors import RateLimited
 from chatwright.core.usage import Usage
 
 PATH = "/v1/chat/completions"
@@ -140,3 +141,9 @@ async def test_body_limit_is_a_setting(client, body):
     response = await client.post(PATH, json={**body, "user": "x" * 200})
     assert response.status_code == 413
     assert "200 bytes" in response.json()["error"]["message"]
+
+
+async def test_declared_size_is_refused_before_limits_are_looked_at(service, client, body):
+    service.refused_at_once = RateLimited("Too many requests.", retry_after=1.0)
+    assert (await client.post(PATH, json=body)).status_code == 429
+    assert (await client.post(PATH, content=b" " * 9_000_000)).status_code == 413

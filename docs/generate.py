@@ -21,8 +21,9 @@ from chatwright.api.limits import TABLE as LIMITS
 from chatwright.api.openai.wire import ChatCompletionRequest
 from chatwright.config import Settings
 from chatwright.core.errors import BY_CODE
+from chatwright.engines.scripted import UNSUPPORTED
 from chatwright.grammar.keywords import rows as keyword_rows
-from chatwright.server.assembly import CHOOSES_TOKENS, SUPPORTED_PARAMETERS
+from chatwright.server.card import DRAWING
 
 HERE = Path(__file__).parent
 MADE = "Made from the code by `docs/generate.py`; `make docs` writes it again, and `make lint` fails where it is out of date."
@@ -59,7 +60,8 @@ def parameters() -> Page:
         "that was probably meant. What an engine doesn't support is refused where it is given another value than its default;",
         '`GET /v1/models` lists `supported_parameters` for each model. Under "proved by" are tests of the effect, by file; the',
         "number behind them counts the values that are shown to be refused. What becomes of each field on vLLM, SGLang and",
-        "TensorRT-LLM is in [engines.md](engines.md).",
+        "TensorRT-LLM is in [engines.md](engines.md). A scripted engine has one token to draw from at each place: how to draw",
+        f"({', '.join(f'`{name}`' for name in sorted(DRAWING))}) is accepted there and changes nothing.",
         "",
         *table(head, rows),
         "",
@@ -69,9 +71,7 @@ def parameters() -> Page:
 
 
 def _engines(name: str) -> str:
-    if name in CHOOSES_TOKENS:
-        return "native, openvino"
-    return "native, openvino, scripted" if name in SUPPORTED_PARAMETERS else "all"
+    return "all but scripted" if name in UNSUPPORTED or name in DRAWING else "all"
 
 
 def _links(found: list[Proof]) -> str:

@@ -63,6 +63,24 @@ def test_scripted_model_says_which_parameters_have_an_effect(scripted):
     assert "temperature" not in card["supported_parameters"]
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("logit_bias", {"5": 1}), ("bad", "x"), ("bad_token_ids", [5]), ("frequency_penalty", 1), ("repetition_penalty", 2),
+     ("presence_penalty", 1), ("disaggregated_params", {"request_type": "context_only"})],
+)  # fmt: skip
+def test_other_tokens_than_those_of_the_script_are_not_promised(scripted, field, value):
+    error = scripted.refused(**{field: value})
+    assert (error["code"], error["param"]) == ("unsupported_parameter", field)
+    assert "scripted" in error["message"]
+
+
+def test_formats_are_judged_though_a_script_answers(scripted):
+    schema = {"name": "n", "schema": {"type": "nothing"}}
+    error = scripted.refused(response_format={"type": "json_schema", "json_schema": schema})
+    assert error["code"] == "invalid_json_schema"
+    scripted.ask(response_format={"type": "json_object"})
+
+
 class Gated(ScriptedEngine):
     """Makes a chunk for each turn it is given."""
 

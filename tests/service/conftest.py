@@ -30,7 +30,7 @@ class Recut(ScriptedEngine):
     """Gives the script's tokens in pieces of the sizes it is told, empty pieces included; remembers requests."""
 
     def __init__(self, tokens: tuple[int, ...], sizes: tuple[int, ...] = (), **options: Any) -> None:
-        super().__init__(lambda _: tokens, vocab_size=49152, **options)
+        super().__init__(lambda _: tokens, vocab_size=49152, unsupported=(), **options)
         self.sizes = sizes
         self.requests: list[GenerationRequest] = []
         self.closed = 0

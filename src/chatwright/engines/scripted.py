@@ -13,6 +13,13 @@ from chatwright.core.engine import EngineInfo, EngineStats
 from chatwright.core.errors import EngineFailed, Overloaded
 from chatwright.core.generation import EngineFinish, GenerationRequest, TokenChunk, TokenLogprob
 
+UNSUPPORTED = (
+    "frequency_penalty", "presence_penalty", "repetition_penalty", "logit_bias", "bad", "bad_token_ids", "disaggregated_params",
+)  # fmt: skip
+"""What asks for other tokens than those of the script, or for a context, of which there is none.
+
+How a token is drawn isn't among it: from a script, which is certain of each token, every draw is the same.
+"""
 Script = Callable[[GenerationRequest], Sequence[int]]
 
 
@@ -20,7 +27,8 @@ class ScriptedEngine:
     """Answers each request with `script(request)`, `chunk_tokens` tokens every `interval` seconds.
 
     Logprobs, where asked for, are 0 for the token that is replayed: the script is certain of it. With `fail_after`, an
-    answer breaks off with EngineFailed before the chunk that would make it longer than so many tokens.
+    answer breaks off with EngineFailed before the chunk that would make it longer than so many tokens. `unsupported` are
+    the request's fields that the script can't honour.
     """
 
     def __init__(
@@ -32,9 +40,10 @@ class ScriptedEngine:
         interval: float = 0.0,
         chunk_tokens: int = 1,
         fail_after: int | None = None,
+        unsupported: tuple[str, ...] = UNSUPPORTED,
     ) -> None:
         self._script = script
-        self._info = EngineInfo("scripted", "scripted", vocab_size, context_length)
+        self._info = EngineInfo("scripted", "scripted", vocab_size, context_length, unsupported=unsupported)
         self._interval = interval
         self._chunk_tokens = chunk_tokens
         self._fail_after = fail_after

@@ -39,6 +39,11 @@ class Renderer:
         self._max_bytes = BYTES_PER_CONTEXT_TOKEN * context_length
         self._templates = {name: ChatTemplate(text, special_tokens) for name, text in sources.items()}
 
+    @property
+    def reads(self) -> frozenset[str]:
+        """The variables that the model's own templates read."""
+        return frozenset().union(*(template.reads for template in self._templates.values()))
+
     async def render(
         self, request: ChatRequest, tools: Sequence[Tool], extra_variables: Mapping[str, Any] | None = None
     ) -> Rendered:

@@ -35,11 +35,10 @@ from chatwright.models.sources.job import SourceSettings
 from chatwright.parsing.registry import detect_or_generic
 from chatwright.rendering.renderer import Renderer
 from chatwright.rendering.worker import TemplateWorkerPool
-from chatwright.server.books import pricing
+from chatwright.server.card import model_card
 from chatwright.server.fleet import identity
 from chatwright.server.remote import StartedServers, remote_engine
 from chatwright.server.replication import replicated, resident_bytes
-from chatwright.service.catalog_view import ModelCard
 from chatwright.service.model import ServedModel
 from chatwright.tokenization.gguf import tokenizer_json
 from chatwright.tokenization.tokenizer import Tokenizer
@@ -48,21 +47,6 @@ GIB = 1 << 30
 MOST_KV_BYTES = 8 * GIB
 PROCESS_BYTES = GIB // 4
 """What an engine's process takes besides weights and KV."""
-SUPPORTED_PARAMETERS = (
-    "max_tokens", "max_completion_tokens", "temperature", "top_p", "top_p_min", "top_k", "min_p", "seed", "stop",
-    "stop_token_ids", "include_stop_str_in_output", "min_tokens", "ignore_eos", "frequency_penalty", "presence_penalty",
-    "repetition_penalty", "logit_bias", "bad", "bad_token_ids", "logprobs", "top_logprobs", "stream", "stream_options",
-    "echo", "add_generation_prompt", "add_special_tokens", "chat_template", "chat_template_args", "documents",
-    "truncate_prompt_tokens", "skip_special_tokens", "spaces_between_special_tokens",
-    "tools", "tool_choice", "parallel_tool_calls", "response_format", "reasoning_effort", "service_tier", "user",
-)  # fmt: skip
-FEATURES = ("tools", "json_mode", "structured_outputs")
-"""What the server adds to every model."""
-CHOOSES_TOKENS = frozenset({
-    "temperature", "top_p", "top_p_min", "top_k", "min_p", "seed", "frequency_penalty", "presence_penalty",
-    "repetition_penalty", "logit_bias", "bad", "bad_token_ids",
-})  # fmt: skip
-"""Parameters without effect where the tokens are given."""
 
 
 class EngineSource(Protocol):
@@ -138,18 +122,18 @@ def served_model(
     )
     templates = model.chat_templates()
     context = min(one.context_length or manifest.context_length, manifest.context_length)
+    renderer = Renderer(templates or None, manifest.special_tokens, workers, context)
+    fmt = detect_or_generic(templates.get("tool_use", templates.get("default", "")))
     return ServedModel(
-        card=_card(model, one, context),
+        card=model_card(model, one, settings, context, fmt, renderer.reads),
         engine=_engine(model, kind, one, settings, tokenizer, context, residency, shared),
         tokenizer=tokenizer,
-        renderer=Renderer(templates or None, manifest.special_tokens, workers, context),
-        format=detect_or_generic(templates.get("tool_use", templates.get("default", ""))),
+        renderer=renderer,
+        format=fmt,
         context_length=context,
         eos_token_ids=manifest.eos_token_ids,
         temperature=manifest.temperature,
-        grammars=None
-        if one.engine == "scripted"
-        else GrammarCompiler(model.tokenizer, manifest.vocab_size, manifest.eos_token_ids),
+        grammars=GrammarCompiler(model.tokenizer, manifest.vocab_size, manifest.eos_token_ids),
     )
 
 
@@ -289,21 +273,3 @@ def _kv_bytes(one: ModelSettings, settings: Settings) -> int:
 def _free_memory() -> int:
     """Bytes that could be allocated now without swapping."""
     return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-
-
-def _card(model: InstalledModel, one: ModelSettings, context: int) -> ModelCard:
-    manifest = model.manifest
-    return ModelCard(
-        id=manifest.slug,
-        created=int((model.folder / "model.json").stat().st_mtime),
-        owned_by=manifest.slug.split("/")[0] if "/" in manifest.slug else "local",
-        name=manifest.slug.rsplit("/", 1)[-1],
-        context_length=context,
-        max_completion_tokens=context - 1,
-        supported_features=tuple(dict.fromkeys([*manifest.capabilities, *FEATURES])),
-        supported_parameters=tuple(
-            name for name in SUPPORTED_PARAMETERS if one.engine != "scripted" or name not in CHOOSES_TOKENS
-        ),
-        aliases=tuple(dict.fromkeys([*manifest.aliases, *one.aliases])),
-        pricing=pricing(one.price.price()),
-    )

@@ -16,7 +16,7 @@ async def compile_answer(
 ) -> Compiled:
     """The grammar of a request, compiled in a worker. Raises InvalidJsonSchema, InvalidGrammar, Overloaded.
 
-    A model without a compiler has its tokens given (a script): nothing is constrained there.
+    Nothing is constrained where a model has no compiler.
     """
     if model.grammars is None:
         return Compiled(None)

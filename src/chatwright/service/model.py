@@ -17,7 +17,7 @@ class ServedModel:
     """`format` is how its family writes tool calls and thinking, None where it has no way of its own.
 
     `temperature` is what the model ships as its default, None where it ships none (contract, Q2).
-    `grammars` judges what an answer must obey, None where the engine doesn't choose its tokens.
+    `grammars` judges what an answer must obey; None where nobody asks, as in the parent of API processes.
     """
 
     card: ModelCard

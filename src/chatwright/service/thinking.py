@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from chatwright.core.errors import UnsupportedParameter
 from chatwright.core.generation import ThinkingBudget
+from chatwright.parsing.format import Format
 from chatwright.service.capabilities import unsupported
 from chatwright.service.model import ServedModel
 
@@ -20,11 +21,14 @@ MOST_RESERVED = 1024
 """Tokens that always stay for the answer: a tenth, within these bounds."""
 
 
+def reasons(fmt: Format | None) -> bool:
+    """Whether a family writes its thinking so that it can be told from the answer."""
+    return fmt is not None and (fmt.reasoning is not None or fmt.channels is not None)
+
+
 def check_effort(effort: str | None, model: ServedModel, unused_variables: Sequence[str]) -> None:
     """Raises UnsupportedParameter for an effort that neither the model nor its template does anything with."""
-    fmt = model.format
-    thinks = fmt is not None and (fmt.reasoning is not None or fmt.channels is not None)
-    thinks = thinks and "reasoning_effort" not in unsupported(model.engine)
+    thinks = reasons(model.format) and "reasoning_effort" not in unsupported(model.engine)
     if effort is not None and not thinks and "reasoning_effort" in unused_variables:
         raise UnsupportedParameter(
             f"{model.card.id} does not reason, or its engine can't limit that.", param="reasoning_effort"

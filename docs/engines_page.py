@@ -35,6 +35,18 @@ def engines(made: str) -> list[str]:
     ]
 
 
+def refusing(field: str) -> list[str]:
+    """The engines that refuse a field whatever they were started with."""
+    handled = {engine: {row.field: row.handling for row in rows} for engine, rows in ENGINES.items()}
+    if not any(field in rows for rows in handled.values()):
+        return []
+    return [
+        engine.rsplit(" ", 1)[0]
+        for engine, rows in handled.items()
+        if rows.get(field, "refused") == "refused"
+    ]
+
+
 def _cell(row: Capability | None) -> str:
     if row is None:
         return "refused"

@@ -11,7 +11,7 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
-from engines_page import engines
+from engines_page import engines, refusing
 from proofs import Proof, proofs
 from schema_words import Schema, default, kind, span, table
 
@@ -71,7 +71,9 @@ def parameters() -> Page:
 
 
 def _engines(name: str) -> str:
-    return "all but scripted" if name in UNSUPPORTED or name in DRAWING else "all"
+    lacking = ["scripted"] if name in UNSUPPORTED or name in DRAWING else []
+    lacking += refusing(name)
+    return f"all but {', '.join(lacking)}" if lacking else "all"
 
 
 def _links(found: list[Proof]) -> str:

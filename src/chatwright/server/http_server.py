@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
+import socket
+import sys
 from collections.abc import Coroutine, Iterator
 from typing import Any
 
@@ -19,6 +22,8 @@ log = logging.getLogger("chatwright")
 
 LAST_WORDS_SECONDS = 5
 """How long answers that were cut off may take to say so to clients that read slowly."""
+SWITCH_SECONDS = 0.001
+"""How long a thread may keep the interpreter from the event loop, which needs it several times for one request."""
 
 
 class HttpServer(uvicorn.Server):
@@ -43,6 +48,21 @@ class HttpServer(uvicorn.Server):
         self._reloading = reloading
         self._tasks: set[asyncio.Task[None]] = set()
         self._ending = False
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until the end, with no long pause for anybody."""
+        sys.setswitchinterval(SWITCH_SECONDS)
+        settling = asyncio.create_task(self._settle())
+        try:
+            await super().serve(sockets)
+        finally:
+            settling.cancel()
+
+    async def _settle(self) -> None:
+        """What start-up made stays: looking through it for garbage would stop everybody for 0.1 seconds now and then."""
+        await self._server.loaded.wait()
+        gc.collect()
+        gc.freeze()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -32,10 +32,12 @@ from chatwright.api.sse import DONE, HEADERS, EventStream, frame
 from chatwright.core.chat import ChatRequest
 from chatwright.core.errors import EngineFailed
 from chatwright.service.answer import Answer
-from chatwright.service.fold import fold
+from chatwright.service.fold import Completion, fold
 
 _CHECKED_ON_LOOP = 16 * 1024
 """Bodies up to this many bytes are checked at once; larger ones in a thread, so that other requests go on."""
+_ENCODED_ON_LOOP = 256
+"""Logprobs entries up to which an answer is written at once: thousands, with alternatives, take 0.1 seconds."""
 _UNUSED_HEADER = 1024
 
 
@@ -107,7 +109,10 @@ class ChatCompletions:
 
     async def _whole(self, scope: Scope, send: Send, wire: ChatCompletionRequest, answer: Answer) -> None:
         completion = await fold(answer.deltas)
-        body = msgspec.json.encode(chat_completion(answer, completion, logprobs=wire.logprobs))
+        if len(completion.logprobs) > _ENCODED_ON_LOOP:
+            body = await asyncio.to_thread(_encoded, answer, completion, wire.logprobs)
+        else:
+            body = _encoded(answer, completion, wire.logprobs)
         start = [
             *_answer_headers(answer),
             (b"content-type", b"application/json"),
@@ -142,6 +147,10 @@ async def _frames(answer: Answer, encoder: ChunkEncoder) -> AsyncIterator[bytes]
     if not encoder.finished:
         raise EngineFailed("The answer broke off before it had finished.")
     yield DONE
+
+
+def _encoded(answer: Answer, completion: Completion, logprobs: bool) -> bytes:
+    return msgspec.json.encode(chat_completion(answer, completion, logprobs=logprobs))
 
 
 def _check(body: bytes) -> tuple[ChatCompletionRequest, ChatRequest]:

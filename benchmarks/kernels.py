@@ -1,4 +1,5 @@
-"""Steps of the model alone: the native kernels beside OpenVINO's, interleaved in one run, with the machine's floors.
+"""Steps of the model alone: the native kernels, with and without AMX tiles where there are any, beside OpenVINO's, interleaved
+in one run, with the machine's floors.
 
     python benchmarks/kernels.py model.gguf [--openvino openvino_model.xml] [--threads N] [--rounds R] [--synthetic GB]
 
@@ -186,6 +187,10 @@ def main() -> None:
         runners: dict[str, Runner] = {
             "native": NativeRunner(options.gguf, block_count=blocks, threads=options.threads)
         }
+        if load().cw_wide_available():
+            narrow = NativeRunner(options.gguf, block_count=blocks, threads=options.threads)
+            load().cw_model_wide_from(narrow._model, 0)  # the same kernels as on a processor without AMX
+            runners["native, no tiles"] = narrow
         if options.openvino:
             from chatwright.engines.openvino.runner import OpenVINORunner  # noqa: PLC0415
 

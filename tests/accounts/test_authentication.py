@@ -14,7 +14,7 @@ from chatwright.accounts.budgets import Budgets
 from chatwright.accounts.keys import IssuedKey, KeyChanges, Keys, KeySettings
 from chatwright.accounts.projects import ProjectChanges, Projects
 from chatwright.accounts.store import Store
-from chatwright.core.errors import InvalidApiKey
+from chatwright.core.errors import InvalidApiKey, Overloaded
 
 PEPPER = b"p" * 32
 
@@ -145,6 +145,29 @@ async def test_account_knows_of_enforced_budgets(
     assert await watched() == [True, False]
     budgets.set("project", "default", "day", 1)
     assert await watched() == [True, True]
+
+
+async def test_environment_account_knows_of_enforced_budgets(
+    store: Store, authenticator: Authenticator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def watched() -> list[bool]:
+        secrets = ("local secret", "Schlüssel")
+        return [(await authenticator.authenticate(secret)).has_budget for secret in secrets]
+
+    budgets = Budgets(store)
+    budgets.set("project", "env", "day", 1, enforced=False)
+    assert await watched() == [False, False]
+    budgets.set("key", "env-2", "day", 1)
+    assert await watched() == [False, True]
+    budgets.set("project", "env", "day", 1)
+    assert await watched() == [True, True]
+
+    async def away(work: object) -> None:
+        raise Overloaded("away")
+
+    budgets.remove(budgets.list()[0].budget.id)
+    monkeypatch.setattr(store, "glance", away)
+    assert await watched() == [True, True], "who can't be looked up is checked later"
 
 
 async def test_environment_keys_are_numbered_accounts_that_share_nothing(

@@ -136,6 +136,30 @@ def test_store_makes_missing_folders_private(tmp_path: Path) -> None:
     assert stat.S_IMODE((tmp_path / "a" / "b").stat().st_mode) == 0o700
 
 
+async def test_a_glance_is_here_and_now_on_sqlite_and_on_a_thread_elsewhere(store: Store) -> None:
+    def where(connection: sa.Connection) -> tuple[bool, int]:
+        count = connection.execute(sa.select(sa.func.count()).select_from(projects)).scalar_one()
+        return threading.current_thread() is threading.main_thread(), count
+
+    assert await store.glance(where) == (store.path is not None, 1)
+
+
+async def test_a_glance_that_finds_sqlite_locked_waits_on_a_thread(sqlite_store: Store) -> None:
+    threads: list[threading.Thread] = []
+    timeouts: list[object] = []
+
+    def work(connection: sa.Connection) -> str:
+        threads.append(threading.current_thread())
+        timeouts.append(connection.exec_driver_sql("PRAGMA busy_timeout").scalar())
+        if len(threads) == 1:
+            raise sa.exc.OperationalError("SELECT", {}, Exception("database is locked"))
+        return "done"
+
+    assert await sqlite_store.glance(work) == "done"
+    assert [thread is threading.main_thread() for thread in threads] == [True, False]
+    assert timeouts == [0, 5_000]
+
+
 async def test_a_database_that_is_away_is_a_503_and_not_a_fault(sqlite_store: Store) -> None:
     def away() -> None:
         raise sa.exc.OperationalError("SELECT 1", {}, Exception("connection refused"))

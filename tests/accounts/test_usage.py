@@ -79,7 +79,11 @@ def test_filters_narrow_down(filled: Store, clock: Callable[[], int]) -> None:
     assert total(UsageFilter(until=second_day)) == 111
     assert total(UsageFilter(since=second_day, until=second_day)) == 0
     assert total(UsageFilter(key_id="k1", model="m2")) == 10
+    assert total(UsageFilter(user="ann", model="m1")) == 11_001
+    assert total(UsageFilter(service_tier="default")) == 111_111
+    assert total(UsageFilter(service_tier="flex")) == 0
     assert total(UsageFilter(project_id="p' OR 1=1 --")) == 0
+    assert total(UsageFilter(key_id="k1\0")) == 0
 
 
 def test_csv_reads_back(filled: Store) -> None:

@@ -9,7 +9,7 @@ from chatwright.accounts.tiers import TIERS
 from chatwright.core.engine import TellsLoad
 from chatwright.core.errors import InvalidRequest, Overloaded
 from chatwright.service.fold import fold
-from chatwright.service.shedding import HOLD_SECONDS, Shedding
+from chatwright.service.shedding import COMING_SECONDS, HOLD_SECONDS, Shedding
 
 
 class Clock:
@@ -127,3 +127,27 @@ async def test_who_is_on_the_way_counts_until_the_engine_has_it_or_never_will(
     await third.deltas.aclose()
     await (await opened()).deltas.aclose()
     assert engine.coming[-1] == 0
+
+
+def test_who_is_long_on_the_way_keeps_nobody_out() -> None:
+    class Counting:
+        coming = 0
+
+        def overload(self, waiting_share: float, coming: int) -> Overloaded | None:
+            self.coming = coming
+            return None
+
+    clock, engine = Clock(), Counting()
+    shedding = Shedding(clock)
+    first = shedding.enter("m", "default", engine)
+    clock.now += COMING_SECONDS / 2
+    shedding.enter("m", "default", engine)
+    assert engine.coming == 1
+    clock.now += COMING_SECONDS / 2
+    last = shedding.enter("m", "default", engine)
+    assert engine.coming == 1
+    first.passed()
+    last.passed()
+    last.passed()
+    shedding.enter("m", "default", engine)
+    assert engine.coming == 1

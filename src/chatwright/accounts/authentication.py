@@ -9,6 +9,7 @@ import hmac
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
 import sqlalchemy as sa
 
 from chatwright.accounts.account import Account, KeyLimits
@@ -16,7 +17,7 @@ from chatwright.accounts.clock import Clock, unix_ms
 from chatwright.accounts.credentials import digest, prefix_of
 from chatwright.accounts.store import Store
 from chatwright.accounts.tables import api_keys, budgets, key_secrets, projects
-from chatwright.core.errors import InvalidApiKey
+from chatwright.core.errors import InvalidApiKey, Overloaded
 
 ENVIRONMENT_PROJECT = "env"
 """The project that keys from the environment are billed to; it has no row in the store."""
@@ -67,11 +68,22 @@ class Authenticator:
             raise _refusal()
         offered = digest(self._pepper, text)
         account = self._from_environment(offered)
-        if account is None:
-            account = await self._store.run(self._from_store, prefix_of(text), offered)
+        if account is not None:
+            return msgspec.structs.replace(account, has_budget=await self._watched(account))
+        row = await self._store.glance(
+            lambda c: c.execute(_BY_PREFIX, {"prefix": prefix_of(text) or ""}).first()
+        )
+        account = self._proven(row, offered)
         if account is None:
             raise _refusal()
         return account
+
+    async def _watched(self, account: Account) -> bool:
+        """Whether an enforced budget watches a key of the environment, or may: nobody knows while the database is away."""
+        try:
+            return await self._store.glance(lambda connection: _has_budget(connection, account))
+        except Overloaded:
+            return True
 
     def _from_environment(self, offered: bytes) -> Account | None:
         found = None
@@ -80,10 +92,7 @@ class Authenticator:
                 found = account
         return found
 
-    def _from_store(self, prefix: str | None, offered: bytes) -> Account | None:
-        row = self._store.read(
-            lambda connection: connection.execute(_BY_PREFIX, {"prefix": prefix or ""}).first()
-        )
+    def _proven(self, row: sa.Row[Any] | None, offered: bytes) -> Account | None:
         # An unknown prefix costs what a wrong secret costs.
         proven = hmac.compare_digest(_NO_DIGEST if row is None else row.digest, offered)
         if row is None or not proven or not self._live(row):
@@ -107,6 +116,22 @@ _HAS_BUDGET = (
     )
     .correlate(api_keys, projects)
 )
+
+_BUDGET_OF = sa.select(
+    sa.exists()
+    .where(budgets.c.enforced)
+    .where(
+        sa.or_(
+            sa.and_(budgets.c.subject_kind == "key", budgets.c.subject_id == sa.bindparam("key_id")),
+            sa.and_(budgets.c.subject_kind == "project", budgets.c.subject_id == ENVIRONMENT_PROJECT),
+        )
+    )
+)
+
+
+def _has_budget(connection: sa.Connection, account: Account) -> bool:
+    return bool(connection.execute(_BUDGET_OF, {"key_id": account.key_id}).scalar_one())
+
 
 _BY_PREFIX = (
     sa.select(
@@ -134,8 +159,7 @@ def _refusal() -> InvalidApiKey:
 
 def _environment_account(number: int) -> Account:
     name = f"env-{number}"
-    # Whether it has a budget isn't looked up; to assume one costs a moment, not correctness.
-    return Account(name, name, ENVIRONMENT_PROJECT, cache_group=f"key:{name}", has_budget=True)
+    return Account(name, name, ENVIRONMENT_PROJECT, cache_group=f"key:{name}")
 
 
 def _account(row: sa.Row[Any]) -> Account:

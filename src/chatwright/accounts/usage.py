@@ -48,6 +48,8 @@ class UsageFilter(msgspec.Struct, frozen=True):
     key_id: str | None = None
     project_id: str | None = None
     model: str | None = None
+    user: str | None = None
+    service_tier: str | None = None
 
 
 EVERYTHING = UsageFilter()
@@ -118,10 +120,10 @@ def _conditions(only: UsageFilter) -> list[sa.ColumnElement[bool]]:
         found.append(ledger.c.opened_at >= only.since)
     if only.until is not None:
         found.append(ledger.c.opened_at < only.until)
-    for name in ("key_id", "project_id", "model"):
+    for name in ("key_id", "project_id", "model", "user", "service_tier"):
         value = getattr(only, name)
         if value is not None:
-            found.append(ledger.c[name] == value)
+            found.append(ledger.c[name] == value.replace("\0", "\ufffd"))  # as the ledger writes it
     return found
 
 

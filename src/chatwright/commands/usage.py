@@ -24,6 +24,8 @@ def usage(
     key: Annotated[str | None, typer.Option(help="Only this key's, by id.")] = None,
     project: Annotated[str | None, typer.Option(help="Only this project's, by id.")] = None,
     model: Annotated[str | None, typer.Option(help="Only this model's, by slug.")] = None,
+    user: Annotated[str | None, typer.Option(help="Only this user's.")] = None,
+    tier: Annotated[str | None, typer.Option(help="Only of this service tier.")] = None,
     config: ConfigOption = None,
     home: HomeOption = None,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
@@ -40,6 +42,8 @@ def usage(
         key_id=key,
         project_id=project,
         model=model,
+        user=user,
+        service_tier=tier,
     )
     with opened(config, home) as (store, _):
         rows = read_usage(store, group, only)

@@ -17,6 +17,7 @@ import uvicorn
 from chatwright.api.admin.reload import Reloader
 from chatwright.core.errors import ChatwrightError
 from chatwright.server.app import Server
+from chatwright.workers.heap import settle
 
 log = logging.getLogger("chatwright")
 
@@ -71,6 +72,7 @@ class HttpServer(uvicorn.Server):
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self.end)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
+        self._start(self._settle())
         yield
 
     def end(self) -> None:
@@ -80,6 +82,10 @@ class HttpServer(uvicorn.Server):
             return
         self._ending = True
         self._start(self._drain())
+
+    async def _settle(self) -> None:
+        await self._server.loaded.wait()
+        settle()
 
     def _reload(self) -> None:
         self._start(self._try_reload())

@@ -11,6 +11,8 @@ from chatwright.core.errors import Overloaded
 
 HOLD_SECONDS = 0.1
 """How long a refusal is repeated. The engine's waiting room is full meanwhile, so it doesn't run dry."""
+COMING_SECONDS = 0.1
+"""How long a request that is rendered counts as one that comes: grammars that take seconds must keep nobody out."""
 
 
 class Shedding:
@@ -20,22 +22,30 @@ class Shedding:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._coming: dict[str, int] = {}
+        self._coming: dict[str, dict[Entrance, float]] = {}  # when they came in, oldest first
         self._refusals: dict[str, tuple[float, float, Overloaded]] = {}  # until, share of the room, as told
 
     def enter(self, model: str, tier: str, engine: Engine) -> Entrance:
         """Raises Overloaded where a request of this tier would be refused now."""
-        share, coming = TIERS[tier].waiting_share, self._coming.get(model, 0)
-        full = engine.overload(share, coming) if isinstance(engine, TellsLoad) else None
+        share, coming = TIERS[tier].waiting_share, self._recent(model)
+        full = engine.overload(share, len(coming)) if isinstance(engine, TellsLoad) else None
         full = full or self._repeated(model, share)
         if full is not None:
             raise full
-        self._coming[model] = coming + 1
-        return Entrance(self, model, share)
+        entrance = Entrance(self, model, share)
+        coming[entrance] = self._clock()
+        return entrance
 
-    def leave(self, model: str) -> None:
+    def _recent(self, model: str) -> dict[Entrance, float]:
+        coming = self._coming.setdefault(model, {})
+        oldest = self._clock() - COMING_SECONDS
+        for entrance in [one for one, since in coming.items() if since <= oldest]:
+            del coming[entrance]
+        return coming
+
+    def leave(self, model: str, entrance: Entrance) -> None:
         """One that was coming has come, or never will."""
-        self._coming[model] -= 1
+        self._coming[model].pop(entrance, None)
 
     def note(self, model: str, share: float, refusal: Overloaded) -> None:
         """The engine has refused a request that may fill this share of its waiting room."""
@@ -57,13 +67,10 @@ class Entrance:
         self._shedding = shedding
         self._model = model
         self._share = share
-        self._coming = True
 
     def passed(self) -> None:
         """It is sent now, or never will be. A second time does nothing."""
-        if self._coming:
-            self._coming = False
-            self._shedding.leave(self._model)
+        self._shedding.leave(self._model, self)
 
     def refused(self, refusal: Overloaded) -> None:
         """The engine has no room for it."""

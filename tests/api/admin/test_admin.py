@@ -151,6 +151,9 @@ async def test_usage_is_the_sum_of_the_ledger(admin, admin_store) -> None:
     assert [(row["group"], row["requests"], row["cost"]) for row in usage["data"]] == [("m", 2, "2")]
     by_key = (await admin.get("/admin/v1/usage?key_id=key_b&since=2020-01-01")).json()
     assert [row["group"] for row in by_key["data"]] == ["key_b"]
+    for query, found in (("service_tier=default", 2), ("service_tier=flex", 0), ("user=ann", 0)):
+        rows = (await admin.get(f"/admin/v1/usage?by=model&{query}")).json()["data"]
+        assert sum(row["requests"] for row in rows) == found, query
     assert (await admin.get("/admin/v1/usage?until=0")).json()["data"] == []
     text = await admin.get("/admin/v1/usage?by=day&format=csv")
     assert text.headers["content-type"].startswith("text/csv")

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, get_args
 import msgspec
 
 from chatwright.accounts.usage import UsageGroup
-from chatwright.api.admin import objects, requests
+from chatwright.api.admin import objects, requests, usage
 from chatwright.api.admin.routes import PREFIX
 
 _REF = "#/components/schemas/{name}"
@@ -92,7 +92,7 @@ _OPERATIONS = (
         "readUsage",
         "Sums over the ledger.",
         objects.UsageList,
-        query=("by", "since", "until", "key_id", "project_id", "model", "format"),
+        query=usage.PARAMETERS,
     ),
     _Operation(
         "get",

@@ -15,7 +15,7 @@ from chatwright.api.admin.body import answer, moment, query
 from chatwright.api.admin.objects import UsageGroupObject, UsageList
 from chatwright.core.errors import InvalidValue
 
-PARAMETERS = ("by", "since", "until", "key_id", "project_id", "model", "format")
+PARAMETERS = ("by", "since", "until", "key_id", "project_id", "model", "user", "service_tier", "format")
 
 
 class UsageRoutes:
@@ -40,6 +40,8 @@ class UsageRoutes:
             key_id=given.get("key_id"),
             project_id=given.get("project_id"),
             model=given.get("model"),
+            user=given.get("user"),
+            service_tier=given.get("service_tier"),
         )
         rows = await self._store.run(read_usage, self._store, group, only)
         if form == "csv":

@@ -27,6 +27,7 @@ from chatwright.engines.process.build import build_runner
 from chatwright.engines.process.options import EngineOptions
 from chatwright.engines.process.tcp import TcpListener, admit
 from chatwright.grammar.matcher import Vocabulary
+from chatwright.workers.heap import settle
 
 
 class EngineServer:
@@ -193,6 +194,7 @@ async def serve(sockets: list[socket.socket], options: EngineOptions) -> None:
     async with _listening(server, options.listen_path), _listening_tcp(server, options.listen_tcp):
         try:
             await server.load()
+            settle()
         finally:
             await asyncio.gather(*connections)
             await server.stop()

@@ -92,7 +92,7 @@ class Settings(BaseSettings):
         default=True, description="Whether requests may prefill in one engine process and decode in another."
     )
     queue_timeout_seconds: float | None = Field(
-        default=600, gt=0, description="How long a request may wait for its first token."
+        default=600, gt=0, description="How long a request may wait until its prompt is begun."
     )
     heartbeat_seconds: float = Field(
         default=10, gt=0, description="Silence after which a stream gets a comment."

@@ -151,7 +151,7 @@ def _forbidden(sampler: SequenceSampler, lift: Lift) -> NDArray[np.bool_]:
     forbidden = np.zeros(table.size, dtype=np.bool_)
     if lift < Lift.BANS:
         forbidden |= table.banned[: table.size]
-        if completing := sampler.bad.completing(sampler.out):
+        if completing := sampler.bad.completing():
             forbidden[table.lines(np.array(completing))] = True
     if lift < Lift.BANS_AND_MIN_TOKENS and sampler.holds_back_ends:
         forbidden |= table.ends[: table.size]

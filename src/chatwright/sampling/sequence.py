@@ -103,6 +103,7 @@ class SequenceSampler:
     def append(self, token: int) -> None:
         """Take one generated token."""
         self.out.append(token)
+        self.bad.append(token)
         self._nucleus.append(token)
         if self._counts_output and self.touched is not None:
             line = self.touched.line(token)
@@ -117,6 +118,7 @@ class SequenceSampler:
         """Take back all but the first `length` generated tokens."""
         dropped = self.out[length:]
         del self.out[length:]
+        self.bad.rewind(length)
         self._nucleus.rewind(length)
         if self._counts_output and self.touched is not None:
             for token in dropped:

@@ -112,7 +112,9 @@ def test_ignore_eos_with_a_grammar_ends_only_where_the_grammar_does():
 
 
 def test_thinking_budget_goes_to_the_processor():
-    told = sampling(grammar=Grammar("llguidance", "x"), thinking=ThinkingBudget(50, 11, 12, inside=True))
+    told = sampling(
+        grammar=Grammar("llguidance", "x"), thinking=ThinkingBudget(50, (11,), (12,), inside=True)
+    )
     assert told["extra_args"]["chatwright"]["thinking"] == (50, 11, 12, True)
 
 

@@ -172,6 +172,11 @@ WRONG = [
     (new("any_text", max_chars=-1), "$.format.max_chars"),
     (new("repeat", min=3, max=2, content=const("a")), "from min to max"),
     (new("repeat", min=True, max=2, content=const("a")), "$.format.min"),
+    (new("star", content={"type": "any_text"}), "can't be repeated"),
+    (
+        new("plus", content={"type": "sequence", "elements": [const("a"), {"type": "any_text"}]}),
+        "can't be repeated",
+    ),
     (new("token", token="word"), "special tokens"),
     (new("exclude_token", exclude_tokens=[1]), "type must be one of"),
     (new("triggered_tags", triggers=["<a", "<z"], tags=[TAG]), "no tag begins with the trigger"),

@@ -37,7 +37,8 @@ def thinker(new_model, default_model):
 def test_thinking_leaves_room_for_the_answer(effort, max_tokens):
     tokens = allowance(effort, max_tokens)
     assert 0 <= tokens <= SHARES[effort or "max"] * max_tokens
-    assert max_tokens - tokens >= min(max_tokens, max(LEAST_ANSWER, min(max_tokens // 10, MOST_RESERVED)))
+    least = min(LEAST_ANSWER, max_tokens / 2)
+    assert max_tokens - tokens >= max(least, min(max_tokens // 10, MOST_RESERVED))
 
 
 def test_more_effort_is_more_thinking():
@@ -50,22 +51,28 @@ def test_more_effort_is_more_thinking():
 
 def test_budget_names_the_markers(thinker):
     budget = thinking_budget("low", thinker(THINKER), "Hi", 1000)
-    assert (budget.max_tokens, budget.start_token, budget.end_token, budget.inside) == (200, 1, 2, False)
+    assert (budget.max_tokens, budget.start, budget.end, budget.inside) == (200, (1,), (2,), False)
     assert thinking_budget(None, thinker(THINKER), "Hi <|im_start|>\n", 1000).inside
 
 
 def test_budget_of_messages_names_how_the_answer_begins(thinker, default_tokenizer):
     heads = Channels("<|im_start|>", "<repo_name>", "<reponame>", ("<file_sep>",))
     budget = thinking_budget("low", thinker(Format("heads", channels=heads)), "Hi", 1000)
-    assert (budget.max_tokens, budget.start_token, budget.end_token) == (200, 4, 5)
+    assert (budget.max_tokens, budget.start, budget.end) == (200, (4,), (5,))
     assert ["".join(map(default_tokenizer.token_text, tokens)) for tokens in budget.then] == [
         "<|im_start|>assistant<repo_name>final<reponame>",
         "<|im_start|>assistant<repo_name>commentary to=",
     ]
 
 
-def test_no_budget_without_markers_of_one_token(thinker, new_model):
-    for fmt in (None, Format("plain"), by_name("harmony"), by_name("deepseek_r1")):
+def test_markers_may_have_several_tokens(thinker, default_tokenizer):
+    budget = thinking_budget("low", thinker(by_name("deepseek_r1")), "Hi", 1000)
+    assert budget.end == default_tokenizer.encode("</think>")
+    assert len(budget.end) > 1
+
+
+def test_no_budget_without_thinking(thinker, new_model):
+    for fmt in (None, Format("plain"), by_name("llama3_json")):
         assert thinking_budget("low", thinker(fmt), "Hi", 1000) is None
     assert thinking_budget("low", new_model(None, format=THINKER), "Hi", 1000) is None
 

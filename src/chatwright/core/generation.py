@@ -27,16 +27,16 @@ class Grammar(msgspec.Struct, frozen=True):
 
 
 class ThinkingBudget(msgspec.Struct, frozen=True):
-    """Thinking ends after `max_tokens` tokens of it: `end_token` is then forced. `inside`: the prompt has begun it already;
-    else `start_token` does. Needs a grammar that allows thinking.
+    """Thinking ends after `max_tokens` tokens of it: the marker `end` is then forced. `inside`: the prompt has begun it already;
+    else the marker `start` does. Needs a grammar that allows thinking. Markers of several tokens are known by their text.
 
-    `then`: thinking comes in messages of which there may be more. `start_token` begins any message, thinking are those in which
-    the grammar allows `end_token`, and behind it as much is forced of one of these sequences, which begin the answer.
+    `then`: thinking comes in messages of which there may be more. `start` begins any message, thinking are those in which
+    the grammar allows `end`, and behind it as much is forced of one of these sequences, which begin the answer.
     """
 
     max_tokens: int
-    start_token: int
-    end_token: int
+    start: tuple[int, ...]
+    end: tuple[int, ...]
     inside: bool = False
     then: tuple[tuple[int, ...], ...] = ()
 

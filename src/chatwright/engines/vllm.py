@@ -266,9 +266,9 @@ def _processed(request: GenerationRequest, greeting: Greeting) -> dict[str, Any]
     if _draws_otherwise(params) and "processor" in greeting.features:
         names = ("temperature", "min_p", "top_k", "top_p", "top_p_min")
         extra["draw"] = {name: getattr(params, name) for name in names}
-    if request.thinking is not None and not request.thinking.then:
-        budget = request.thinking
-        extra["thinking"] = (budget.max_tokens, budget.start_token, budget.end_token, budget.inside)
+    budget = request.thinking
+    if budget is not None and len(budget.start) == len(budget.end) == 1 and not budget.then:
+        extra["thinking"] = (budget.max_tokens, *budget.start, *budget.end, budget.inside)
     if half is not None and half.kind == "continuation" and "processor" in greeting.features:
         extra["first"] = half.first_token_ids
     if not extra:

@@ -136,6 +136,8 @@ class _Builder:
         return self._lark.literal(token_text(self._lark, found["token"], f"{path}.token"))
 
     def _repeated(self, node: Node, path: str, depth: int) -> str:
+        if _endless(node.get("content")):
+            raise fault(f"{path}.content", "text without an end can't be repeated")
         return self.rule(node["content"], f"{path}.content", depth + 1) + repetition(node, path)
 
     def _tags_with_separator(self, node: Node, path: str, depth: int) -> str:
@@ -349,6 +351,17 @@ _OPEN: dict[Any, Callable[[_Builder, Node, str, int, Sequence[str]], str]] = {
     "token_dispatch": _Builder._token_dispatch,
 }
 _ENDLESS = frozenset(_OPEN) - {"sequence", "or"}
+
+
+def _endless(node: Any) -> bool:
+    """Whether a format ends only where something else ends it."""
+    if not isinstance(node, dict):
+        return False
+    elements = node.get("elements")
+    parts = elements if isinstance(elements, list) else []
+    if node.get("type") == "sequence":
+        return any(map(_endless, parts[-1:]))
+    return node.get("type") in _ENDLESS or (node.get("type") == "or" and any(map(_endless, parts)))
 
 
 def _stop(follows: Any, path: str) -> str:

@@ -17,7 +17,7 @@ from chatwright.engines.batching.loop import EngineLoop, LoopLimits
 from chatwright.engines.batching.scheduler import Scheduler, SchedulerLimits
 from chatwright.engines.batching.simulated import SimulatedRunner
 from chatwright.grammar.build import build
-from chatwright.grammar.markup import Calls, Channels, Job, Markup, ToolSpec
+from chatwright.grammar.markup import Calls, Channels, Job, Markup, Thinking, ToolSpec
 from chatwright.grammar.matcher import Matcher, Vocabulary
 
 EOS = 2
@@ -282,7 +282,7 @@ THINK, THOUGHT = 3, 4
 
 def thinking_request(name, source, budget, *, inside, **members):
     asked = request(name, source, **members)
-    thinking = ThinkingBudget(budget, start_token=THINK, end_token=THOUGHT, inside=inside)
+    thinking = ThinkingBudget(budget, (THINK,), (THOUGHT,), inside=inside)
     return msgspec.structs.replace(asked, thinking=thinking)
 
 
@@ -309,6 +309,25 @@ def test_a_budget_counts_from_the_marker_on(vocabulary, thinking_source):
     assert 7 <= tokens.index(THOUGHT) <= 11
 
 
+@pytest.mark.parametrize("inside", [True, False])
+@pytest.mark.parametrize("budget", [0, 20])
+def test_markers_of_several_tokens_end_thinking_too(vocabulary, inside, budget):
+    markup = Markup(thinking=Thinking("<think>", "</think>"))
+    job = Job("json_schema", json.dumps(SCHEMA), markup=markup, in_thinking=inside, limits_thinking=True)
+    start, end = (tuple(vocabulary.tokenizer.tokenize_str(text)) for text in ("<think>", "</think>"))
+    assert min(len(start), len(end)) > 1
+    thinking = ThinkingBudget(budget, start, end, inside=inside)
+    asked = request("r", build(job, vocabulary.special, [EOS]).source, max_tokens=140)
+    for seed in range(3):
+        asked = msgspec.structs.replace(
+            asked, thinking=thinking, reservation=160, sampling=params(seed=seed, max_tokens=140)
+        )
+        text = vocabulary.tokenizer.decode_str(run(vocabulary, [asked]).tokens("r"))
+        thought, _, answer = text.rpartition("</think>")
+        assert len(vocabulary.tokenizer.tokenize_str(thought.removeprefix("<think>"))) <= budget + 8
+        jsonschema.validate(json.loads(answer), SCHEMA)
+
+
 CHANNELS = Channels("<|im_start|>", "<repo_name>", "<reponame>", "<file_sep>", "analysis")
 """Special tokens of the default model in the places of Harmony's."""
 CALL = Calls("<repo_name>commentary to=functions.{name}<reponame>", "<|im_end|>", triggers=("<repo_name>",))
@@ -332,7 +351,7 @@ def test_thinking_in_messages_ends_with_its_budget_and_the_answer_follows(vocabu
     )
     then = tuple(tuple(vocabulary.tokenizer.tokenize_str(text, parse_special=True)) for text in answers)
     special = vocabulary.special
-    thinking = ThinkingBudget(budget, special["<reponame>"], special["<file_sep>"], then=then)
+    thinking = ThinkingBudget(budget, (special["<reponame>"],), (special["<file_sep>"],), then=then)
     asked = request("r", build(job, special, [EOS]).source, max_tokens=150)
     asked = msgspec.structs.replace(asked, thinking=thinking, reservation=170)
     for seed in range(4):

@@ -173,7 +173,7 @@ class ChatCompletionRequest(Closed):
         str | None, OneOf(("none", "minimal", "low", "medium", "high", "xhigh", "max"))
     ] = None
     """How much to reason, for models that take it: the part of the answer's tokens that thinking may use is 0, 5, 20, 50, 75, 90
-    or 100 %, of which a tenth (16 to 1024 tokens) always stays for what follows. Templates may read it too.
+    or 100 %, of which a tenth (64 to 1024 tokens, or half) always stays for what follows. Templates may read it too.
     """
     verbosity: Annotated[str | None, OneOf(("low", "medium", "high"))] = None
     """How long the answer should be, for templates that take it."""

@@ -35,6 +35,7 @@ class Constraint:
         self._matcher = matcher
         self._ignore_eos = ignore_eos
         self._thinking = thinking
+        self._start, self._end = (_Marker(tokens, matcher) for tokens in _markers(thinking))
         self._inside = thinking is not None and thinking.inside
         self._thought = 0
         self.forced: list[int] = matcher.forced() or self._end_of_thinking()
@@ -62,11 +63,11 @@ class Constraint:
         budget = self._thinking
         if budget is None:
             return
-        if token == budget.end_token:
+        if self._end.seen(token):
             self._inside = False
             self._thinking = budget if budget.then else None
-        elif token == budget.start_token:
-            self._inside = not budget.then or self._matcher.allows(budget.end_token)
+        elif self._start.seen(token):
+            self._inside = not budget.then or bool(self._matcher.allowed(budget.end))
         elif self._inside:
             self._thought += 1
 
@@ -75,9 +76,10 @@ class Constraint:
         budget = self._thinking
         if budget is None or not self._inside or self._thought < budget.max_tokens:
             return []
-        ways = [[budget.end_token, *then] for then in budget.then or ((),)]
+        ways = [[*budget.end, *then] for then in budget.then or ((),)]
         allowed = [self._matcher.allowed(way) for way in ways]
-        return next((way for way in ways if way in allowed), max(allowed, key=len))
+        best = next((way for way in ways if way in allowed), max(allowed, key=len))
+        return best if len(best) >= len(budget.end) else []
 
     @property
     def foreseen(self) -> int:
@@ -107,6 +109,29 @@ class Constraint:
             return mask
         without: Mask = mask & ~self._matcher.vocabulary.eos_mask
         return without if without.any() else mask
+
+
+class _Marker:
+    """A marker in the tokens of one answer: by its id, or by its text where it has several, which a model may cut otherwise."""
+
+    def __init__(self, tokens: tuple[int, ...], matcher: Matcher) -> None:
+        self._tokens = tokens
+        self._tokenizer = matcher.vocabulary.tokenizer
+        self._text = self._tokenizer.decode_bytes(list(tokens)) if len(tokens) > 1 else b""
+        self._tail = b""
+
+    def seen(self, token: int) -> bool:
+        """Whether it is complete with this token."""
+        if not self._text:
+            return self._tokens == (token,)
+        self._tail += self._tokenizer.decode_bytes([token])
+        found = self._text in self._tail
+        self._tail = b"" if found else self._tail[1 - len(self._text) :]
+        return found
+
+
+def _markers(thinking: ThinkingBudget | None) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    return (thinking.start, thinking.end) if thinking is not None else ((), ())
 
 
 Masks = dict[str, list[Mask | None]]

@@ -240,7 +240,7 @@ def live(new_home: Callable[[], Path], backend: str | None, clustered: bool) -> 
     """The server most tests talk to, on the default engine or the one that is under test."""
     home = new_home()
     if clustered:
-        text = f'api_keys = ["another", "{KEY}"]\n[[models]]\nmodel = "{MODEL}"\n'
+        text = f'api_keys = ["another", "{KEY}"]\n[[models]]\nmodel = "{MODEL}"\nthreads = 1\n'
         with on_ray(home, 0, 2, text) as url:
             yield Live(url, home)
         return

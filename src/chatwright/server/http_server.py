@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import logging
 import signal
 import socket
@@ -62,8 +61,7 @@ class HttpServer(uvicorn.Server):
     async def _settle(self) -> None:
         """What start-up made stays: looking through it for garbage would stop everybody for 0.1 seconds now and then."""
         await self._server.loaded.wait()
-        gc.collect()
-        gc.freeze()
+        settle()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -72,7 +70,6 @@ class HttpServer(uvicorn.Server):
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self.end)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
-        self._start(self._settle())
         yield
 
     def end(self) -> None:
@@ -82,10 +79,6 @@ class HttpServer(uvicorn.Server):
             return
         self._ending = True
         self._start(self._drain())
-
-    async def _settle(self) -> None:
-        await self._server.loaded.wait()
-        settle()
 
     def _reload(self) -> None:
         self._start(self._try_reload())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 
 from chatwright.core.errors import InvalidValue
@@ -54,23 +53,12 @@ GLOBAL_NAMES = frozenset(
 
 RESERVED = CONTRACT_NAMES | TOKENIZER_NAMES | RENDERER_NAMES | GLOBAL_NAMES
 
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
-
 
 def check_variables(names: Iterable[str], special_tokens: Iterable[str] = ()) -> None:
-    """Refuse names that a request can't set. Raises InvalidValue with param `chat_template_args`.
-
-    Only ASCII identifiers pass: no template can read another name, and what is never read goes into a header.
-    """
+    """Refuse names that a request can't set. Raises InvalidValue with param `chat_template_args`."""
     reserved = RESERVED | frozenset(special_tokens)
     for name in names:
         if name in reserved:
             raise InvalidValue(
                 f"chat_template_args can't set '{name}': the name is reserved.", param="chat_template_args"
-            )
-        if not _NAME.fullmatch(name):
-            raise InvalidValue(
-                f"chat_template_args has {name[:80]!r}, which is not a variable name: use at most 128 "
-                "ASCII letters, digits and underscores.",
-                param="chat_template_args",
             )

@@ -240,6 +240,8 @@ REFUSED = [
     ("chat_template_args", [], A, "chat_template_args"),
     ("chat_template_args", {"messages": []}, B, "chat_template_args"),
     ("chat_template_kwargs", {"tokenize": True}, B, "chat_template_kwargs"),
+    ("chat_template_kwargs", {"processor_kwargs": {}}, B, "chat_template_kwargs"),
+    ("chat_template_args", {"namespace": 1}, B, "chat_template_args"),
     ("chat_template_args", {"continue_final_message": 1}, A, "chat_template_args"),
     ("chat_template_args", {"continue_final_message": True}, B, "chat_template_args"),
     ("chat_template_args", {str(i): i for i in range(257)}, B, "chat_template_args"),

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
+
 from chatwright.api.openai.problems import Problem, quote
 from chatwright.api.openai.tools import NamedToolChoice
 from chatwright.api.openai.wire import ChatCompletionRequest
+from chatwright.rendering.variables import RESERVED
 
 REPLACED = {
     "functions": "is not supported: it is deprecated, use 'tools'",
@@ -19,36 +22,6 @@ REPLACED = {
     "prompt_cache_retention": "is not supported: prompts are cached by themselves; leave it out",
 }
 """OpenAI fields that are refused, each with what to use in its place."""
-
-RESERVED_VARIABLES = frozenset(
-    {
-        "messages",
-        "tools",
-        "documents",
-        "conversation",
-        "chat_template",
-        "add_generation_prompt",
-        "tokenize",
-        "return_dict",
-        "return_tensors",
-        "return_assistant_tokens_mask",
-        "tokenizer_kwargs",
-        "padding",
-        "truncation",
-        "max_length",
-        "bos_token",
-        "eos_token",
-        "unk_token",
-        "sep_token",
-        "pad_token",
-        "cls_token",
-        "mask_token",
-        "additional_special_tokens",
-        "raise_exception",
-        "strftime_now",
-    }
-)
-"""Template variables that other fields, the tokenizer or the server set (contract 3.8)."""
 
 
 def broken_rules(request: ChatCompletionRequest) -> list[Problem]:
@@ -106,7 +79,7 @@ def _tools(request: ChatCompletionRequest) -> Iterator[Problem]:
 def _template(request: ChatCompletionRequest) -> Iterator[Problem]:
     field = "chat_template_args" if request.chat_template_args is not None else "chat_template_kwargs"
     variables = getattr(request, field) or {}
-    for name in sorted(RESERVED_VARIABLES & variables.keys()):
+    for name in sorted((RESERVED & variables.keys()) - {"continue_final_message"}):
         yield _broken(field, f"'{field}' may not set '{name}': the server sets it.")
     follow = variables.get("continue_final_message")
     if follow is not None and type(follow) is not bool:
@@ -126,8 +99,13 @@ def _aliases(request: ChatCompletionRequest) -> Iterator[Problem]:
     )
     for name, alias in pairs:
         one, other = _given(request, name), _given(request, alias)
-        if None not in (one, other) and one != other:
+        if None not in (one, other) and _written(one) != _written(other):
             yield _broken(alias, f"'{alias}' and '{name}' are the same field and must be equal.")
+
+
+def _written(value: Any) -> bytes:
+    """As JSON, where true isn't 1."""
+    return msgspec.json.encode(value, order="sorted")
 
 
 def _given(request: ChatCompletionRequest, name: str) -> Any:

@@ -157,7 +157,7 @@ def limits() -> Page:
         MADE,
         "",
         "Size, depth and the number of values are enforced while a body is read; one that passes them is never parsed. Past",
-        "any of the others a request gets a 400 that names the field; a body that is too large gets 413.",
+        "any of the others a request gets a 400 that names the field; headers or a body that are too large get 413.",
         "",
         *table(("of", "at most", "unit"), rows),
     ]

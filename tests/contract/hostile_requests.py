@@ -149,6 +149,8 @@ HEADERS: dict[Limit, tuple[str, set[int], str]] = {
     limits.API_KEY: ("authorization", {401}, "Bearer "),
 }
 """Too long a header is ignored, or is no key; the status is the same."""
+OF_CONNECTIONS = {limits.HEAD}
+"""Held on connections: tests/server/test_http_protocol.py."""
 OF_ANSWERS = {limits.REPORTED_PROBLEMS, limits.QUOTED_VALUE}
 """What bounds our messages, not requests."""
 

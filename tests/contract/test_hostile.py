@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
-from tests.contract.hostile_requests import EDGES, HEADERS, OF_ANSWERS, Attack, attacks, edges
+from tests.contract.hostile_requests import EDGES, HEADERS, OF_ANSWERS, OF_CONNECTIONS, Attack, attacks, edges
 
 from chatwright.api.limits import TABLE
 
@@ -39,7 +39,7 @@ print(json.dumps({"times": times, "failures": failures}))
 
 
 def test_every_limit_has_its_edge():
-    assert EDGES.keys() | HEADERS.keys() | OF_ANSWERS == set(TABLE)
+    assert EDGES.keys() | HEADERS.keys() | OF_ANSWERS | OF_CONNECTIONS == set(TABLE)
 
 
 @pytest.mark.timeout(300)

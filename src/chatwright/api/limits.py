@@ -17,6 +17,7 @@ KIB = 1024
 INT64_MAX = 2**63 - 1
 TOKEN_ID_MAX = 2**31 - 1
 
+HEAD = Limit("request line and headers", 64 * KIB, "bytes")
 BODY = Limit("request body (configurable)", 8 * KIB * KIB, "bytes")
 DEPTH = Limit("JSON nesting", 100, "levels")
 NODES = Limit("JSON values", 250_000, "values")

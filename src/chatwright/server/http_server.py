@@ -16,6 +16,7 @@ import uvicorn
 from chatwright.api.admin.reload import Reloader
 from chatwright.core.errors import ChatwrightError
 from chatwright.server.app import Server
+from chatwright.server.http_protocol import HttpProtocol
 from chatwright.workers.heap import settle
 
 log = logging.getLogger("chatwright")
@@ -36,6 +37,7 @@ class HttpServer(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 server.asgi,
+                http=HttpProtocol,
                 log_config=None,
                 access_log=False,
                 server_header=False,

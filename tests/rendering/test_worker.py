@@ -173,11 +173,11 @@ async def test_a_worker_that_cannot_start_is_an_error_of_ours(pool, monkeypatch)
     assert (await render(pool, ECHO)).text == "Hello"
 
 
-@with_limits(WorkerLimits(total_seconds=30, run_seconds=30, source_bytes=30))
-async def test_source_length_is_capped_in_bytes(pool):
-    await render(pool, "{{ messages[0].content }}éé")
-    with pytest.raises(InvalidChatTemplate, match="30 bytes"):
-        await render(pool, "{{ messages[0].content }}ééé")
+@with_limits(WorkerLimits(total_seconds=30, run_seconds=30, source_characters=30))
+async def test_source_length_is_capped_in_characters(pool):
+    await render(pool, "{{ messages[0].content }}ééééé")
+    with pytest.raises(InvalidChatTemplate, match="30 characters"):
+        await render(pool, "{{ messages[0].content }}éééééé")
 
 
 async def test_output_of_a_template_is_capped(pool):

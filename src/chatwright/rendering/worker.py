@@ -16,9 +16,9 @@ ESCAPED_BYTE = 6  # bytes that JSON needs for one control character
 
 @dataclass(frozen=True)
 class WorkerLimits(PoolLimits):
-    """Budgets of one request's template; `source_bytes` is its length."""
+    """Budgets of one request's template; `source_characters` is its length."""
 
-    source_bytes: int = 64 * 2**10
+    source_characters: int = 64 * 2**10
 
 
 class TemplateWorkerPool(WorkerPool):
@@ -27,7 +27,7 @@ class TemplateWorkerPool(WorkerPool):
     def __init__(self, limits: WorkerLimits | None = None) -> None:
         limits = limits or WorkerLimits()
         super().__init__(limits, Subject("chat template", PARAM, InvalidChatTemplate))
-        self._source_bytes = limits.source_bytes
+        self._source_characters = limits.source_characters
 
     def _command(self) -> Sequence[str]:
         return CHILD, str(self._limits.memory_bytes)
@@ -40,9 +40,9 @@ class TemplateWorkerPool(WorkerPool):
         Raises InvalidChatTemplate where the template fails or passes its budget, Overloaded where no worker
         came free, and what `ChatTemplate.render` raises.
         """
-        if len(source.encode()) > self._source_bytes:
+        if len(source) > self._source_characters:
             raise InvalidChatTemplate(
-                f"The chat template is longer than {self._source_bytes} bytes.", param=PARAM
+                f"The chat template is longer than {self._source_characters} characters.", param=PARAM
             )
         payload = {
             "source": source,

@@ -10,8 +10,9 @@ import pytest
 from typer.testing import CliRunner
 
 from chatwright.cli import app
+from chatwright.doctor import catalogue
 from chatwright.doctor.catalogue import Topic, topics
-from chatwright.doctor.check import Check
+from chatwright.doctor.check import Check, Failed, check
 from chatwright.doctor.client import Client
 from chatwright.doctor.run import Result, judge
 from chatwright.models.catalog import DEFAULT_SLUG
@@ -60,11 +61,27 @@ def test_command_prints_what_holds(live):
     assert {one["verdict"] for one in json.loads(as_json.output)["results"]} == {"holds"}
 
 
-def test_command_fails_where_something_fails(live):
-    arguments = ["doctor", live.url, "--key", "wrong", "--model", DEFAULT_SLUG, "--topic", "usage"]
+@pytest.mark.parametrize(
+    ("key", "model", "status"), [("wrong", DEFAULT_SLUG, 401), ("contract-key", "no/such", 404)]
+)
+def test_command_judges_nothing_where_the_key_or_the_model_is_wrong(live, key, model, status):
+    found = CliRunner().invoke(app, ["doctor", live.url, "--key", key, "--model", model, "--topic", "usage"])
+    assert found.exit_code == 1
+    assert f"answered {status}" in found.output
+    assert "hold" not in found.output
+
+
+def test_command_fails_where_something_fails(live, monkeypatch):
+    @check("1.1")
+    def broken(client):
+        """It fails"""
+        raise Failed("as it must")
+
+    monkeypatch.setattr(catalogue, "topics", lambda: (Topic("Usage", "here", (broken,)),))
+    arguments = ["doctor", live.url, "--key", "contract-key", "--model", DEFAULT_SLUG]
     found = CliRunner().invoke(app, arguments)
     assert found.exit_code == 1
-    assert "answered 401" in found.output
+    assert "as it must" in found.output
 
 
 def test_command_where_nobody_answers():

@@ -40,9 +40,13 @@ def doctor(
         )
     client = Client(base_url, key, model, timeout)
     try:
-        client.http.get("/v1/models")
+        plain = client.post(max_tokens=1)
     except httpx.HTTPError as error:
         print(f"chatwright: {client.url} doesn't answer: {error}", file=sys.stderr)
+        sys.exit(1)
+    if plain.status_code in (401, 403, 404):  # every refusal would seem to hold
+        why = f"{client.url} answered {plain.status_code} to a plain request for {model}: {plain.text[:200]}"
+        print(f"chatwright: {why}", file=sys.stderr)
         sys.exit(1)
     found: list[Result] = []
     for one in wanted:

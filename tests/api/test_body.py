@@ -76,6 +76,7 @@ async def test_client_that_leaves_while_sending_is_noticed():
         b'{"a":"\xff"}',
         b'{"a":"\n"}',
         b'\xef\xbb\xbf{"a":1}',
+        b'{"a":1}\x0b',
         '{"a":1}'.encode("utf-16"),
         b'{"a":' + b"9" * 5000 + b"}",
         b'{"a":' + b"[" * 5000 + b"]" * 5000 + b"}",
@@ -93,6 +94,10 @@ def test_surrogate_pairs_and_long_integers_are_fine():
         "a": "😀",
         "b": 123456789012345678901234567890,
     }
+
+
+def test_blanks_around_the_object_are_fine():
+    assert parse_object(b' \t\r\n{"a":1}\n \t\r') == {"a": 1}
 
 
 def test_last_of_repeated_members_counts():

@@ -20,7 +20,7 @@ TOKEN_ID_MAX = 2**31 - 1
 HEAD = Limit("request line and headers", 64 * KIB, "bytes")
 BODY = Limit("request body (configurable)", 8 * KIB * KIB, "bytes")
 DEPTH = Limit("JSON nesting", 100, "levels")
-NODES = Limit("JSON values", 250_000, "values")
+NODES = Limit("JSON values", 100_000, "values")
 
 MESSAGES = Limit("messages", 4096, "items")
 PARTS = Limit("messages.[i].content", 1024, "parts")

@@ -1,3 +1,5 @@
+import asyncio
+
 import pytest
 
 from chatwright.api.body import parse_object, read_body
@@ -46,6 +48,16 @@ async def test_rest_of_a_nesting_bomb_is_not_read():
 async def test_client_that_leaves_while_sending_is_noticed():
     with pytest.raises(ClientDisconnected):
         await read_body(receiving(part(b"{"), {"type": "http.disconnect"}), [], 100)
+
+
+async def test_client_that_stops_sending_is_not_waited_for():
+    parts = iter([part(b"{")])
+
+    async def receive():
+        return next(parts, None) or await asyncio.Event().wait()
+
+    with pytest.raises(InvalidJson, match=r"0\.01 seconds"):
+        await read_body(receive, [], 100, stalled_after=0.01)
 
 
 @pytest.mark.parametrize(

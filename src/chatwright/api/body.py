@@ -2,25 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import msgspec
-from starlette.types import Receive
+from starlette.types import Message, Receive
 
 from chatwright.api.connection import ClientDisconnected
 from chatwright.api.limits import DEPTH
 from chatwright.api.scanner import Scanner
 from chatwright.core.errors import InvalidJson, RequestTooLarge
 
+STALLED_SECONDS = 60.0
 
-async def read_body(receive: Receive, headers: list[tuple[bytes, bytes]], max_bytes: int) -> bytes:
-    """The whole body. Raises RequestTooLarge, InvalidJson (too deep, too many values), ClientDisconnected."""
+
+async def read_body(
+    receive: Receive,
+    headers: list[tuple[bytes, bytes]],
+    max_bytes: int,
+    stalled_after: float = STALLED_SECONDS,
+) -> bytes:
+    """The whole body. Raises RequestTooLarge, InvalidJson (too deep, too many values, nothing came for `stalled_after`
+    seconds), ClientDisconnected.
+    """
     check_announced(headers, max_bytes)
     scanner = Scanner()
     chunks: list[bytes] = []
     size = 0
     while True:
-        message = await receive()
+        message = await _next(receive, stalled_after)
         if message["type"] == "http.disconnect":
             raise ClientDisconnected
         chunk = message.get("body", b"")
@@ -31,6 +41,16 @@ async def read_body(receive: Receive, headers: list[tuple[bytes, bytes]], max_by
         chunks.append(chunk)
         if not message.get("more_body", False):
             return b"".join(chunks)
+
+
+async def _next(receive: Receive, stalled_after: float) -> Message:
+    try:
+        async with asyncio.timeout(stalled_after):
+            return await receive()
+    except TimeoutError:
+        raise InvalidJson(
+            f"The request body is not complete, and nothing of it came for {stalled_after:g} seconds."
+        ) from None
 
 
 def check_announced(headers: list[tuple[bytes, bytes]], max_bytes: int) -> None:

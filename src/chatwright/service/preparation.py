@@ -127,7 +127,7 @@ def _handoff(
 
 async def _draft(request: ChatRequest, model: ServedModel) -> tuple[int, ...]:
     """Tokens the client expects: only ever a guess that is verified, and never longer than an answer could be."""
+    check_ids("disaggregated_params.draft_tokens", request.draft_token_ids, model.tokenizer.token_count)
     if request.prediction:
         return (await encode(model.tokenizer, request.prediction))[: model.context_length]
-    check_ids("disaggregated_params.draft_tokens", request.draft_token_ids, model.tokenizer.token_count)
     return request.draft_token_ids

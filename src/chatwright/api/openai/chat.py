@@ -78,7 +78,8 @@ class ChatCompletions:
         check_announced(scope["headers"], self._settings.body_bytes)
         with remembered_refusal(scope):
             remember(scope, await self._service.check(account))
-        body = await read_body(receive, scope["headers"], self._settings.body_bytes)
+        settings = self._settings
+        body = await read_body(receive, scope["headers"], settings.body_bytes, settings.stalled_after)
         if len(body) > _CHECKED_ON_LOOP:
             wire, request = await asyncio.to_thread(_check, body)
         else:

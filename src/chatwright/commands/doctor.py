@@ -45,6 +45,7 @@ def doctor(
         print(f"chatwright: {client.url} doesn't answer: {error}", file=sys.stderr)
         sys.exit(1)
     if plain.status_code in (401, 403, 404):  # every refusal would seem to hold
+        client.close()
         why = f"{client.url} answered {plain.status_code} to a plain request for {model}: {plain.text[:200]}"
         print(f"chatwright: {why}", file=sys.stderr)
         sys.exit(1)

@@ -25,6 +25,18 @@ class DependsOnChunks(SimulatedRunner):
         return shifted(super().forward(batch), 1e-3 * middle)
 
 
+class DependsOnCrowd(SimulatedRunner):
+    def forward(self, batch):
+        return shifted(super().forward(batch), 1e-3 * (len(batch.past_lens) > 16))
+
+
+class DependsOnFewRows(SimulatedRunner):
+    """Another kernel for less than five tokens, as OpenVINO has on some Xeons."""
+
+    def forward(self, batch):
+        return shifted(super().forward(batch), 1e-3 * (len(batch.token_ids) < 5))
+
+
 class DependsOnDecoding(SimulatedRunner):
     """Leaves other KV for a token computed alone, but says it doesn't."""
 
@@ -44,12 +56,23 @@ def test_kernels_that_keep_the_promise_pass(exact):
 
 @pytest.mark.parametrize(
     ("runner", "word"),
-    [(DependsOnBatch, "batch"), (DependsOnChunks, "cut"), (DependsOnDecoding, "Decoding")],
+    [
+        (DependsOnBatch, "batch"),
+        (DependsOnCrowd, "batch"),
+        (DependsOnChunks, "cut"),
+        (DependsOnDecoding, "Decoding"),
+    ],
 )
 def test_kernels_that_break_it_are_told_of(runner, word):
     warnings = self_check(runner())
     assert len(warnings) == 1
     assert word in warnings[0]
+
+
+def test_kernels_with_another_way_for_few_rows_are_told_of():
+    batch, cut = self_check(DependsOnFewRows())
+    assert "batch" in batch
+    assert "cut" in cut
 
 
 def test_a_pool_too_small_for_the_check_is_told_of():

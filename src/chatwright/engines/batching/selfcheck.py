@@ -4,11 +4,14 @@ same text always.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from chatwright.engines.batching.runner import Runner, StepBatch
 
 _DECODED = 8
+_CROWD = 32
 _LENGTH = 150
 # over 128 tokens, where the attention of few sequences may be split over threads
 
@@ -44,8 +47,8 @@ def warm_up(runner: Runner) -> None:
 
 
 def self_check(runner: Runner) -> tuple[str, ...]:
-    """Compare a prompt's logits alone, beside a neighbour and in two chunks, and a decode step alone and beside
-    another; where the runner says that decoding leaves the KV of prefilling, that too.
+    """Compare a prompt's logits alone, beside a neighbour and in three chunks, the last one small, and a decode step
+    alone, beside another and among 32; where the runner says that decoding leaves the KV of prefilling, that too.
 
     Returns warnings for the operator; empty where everything is bit for bit equal.
     """
@@ -59,11 +62,17 @@ def self_check(runner: Runner) -> tuple[str, ...]:
     next_alone = _step(runner, [([7], _LENGTH, here)])[0]
     beside = _step(runner, [(other, 0, there), (mine, 0, here)])[1]
     next_beside = _step(runner, [([9], len(other), there), ([7], _LENGTH, here)])[1]
-    cut = _LENGTH // size // 2 * size
-    _step(runner, [(mine[:cut], 0, here)])
-    chunked = _step(runner, [(mine[cut:], cut, here)])[0]
+    crowd = [([9], 0, [block]) for block in range(need, min(need + _CROWD - 1, runner.info.block_count))]
+    next_crowded = _step(runner, [*crowd, ([7], _LENGTH, here)])[-1]
+    cuts = [0, _LENGTH // size // 2 * size, _LENGTH - 2, _LENGTH]
+    for begin, end in pairwise(cuts):
+        chunked = _step(runner, [(mine[begin:end], begin, here)])[0]
     warnings = []
-    if not (np.array_equal(alone, beside) and np.array_equal(next_alone, next_beside)):
+    if not (
+        np.array_equal(alone, beside)
+        and np.array_equal(next_alone, next_beside)
+        and np.array_equal(next_alone, next_crowded)
+    ):
         warnings.append("Logits depend on the batch on this machine: a seed may give other text under load.")
     if not np.array_equal(alone, chunked):
         warnings.append(

@@ -17,7 +17,9 @@ from chatwright.engines.openvino.graph import SAMPLED, split
 BLOCK_SIZE = 32  # what the CPU plugin's paged attention works with
 _BF16 = {"INFERENCE_PRECISION_HINT": "bf16", "KV_CACHE_PRECISION": "bf16"}
 _F32 = {"INFERENCE_PRECISION_HINT": "f32", "KV_CACHE_PRECISION": "f16"}
-"""Where a processor has no bf16 its paged attention refuses bf16 keys and values; f16 takes as many bytes."""
+"""In float32 its paged attention refuses bf16 keys and values; f16 takes as many bytes."""
+_ROWS = (1, 2, 4, 8, 16, 32)
+"""Sizes of a step among which the plugin may change kernels; all fit a block."""
 
 
 @contextlib.contextmanager
@@ -57,9 +59,8 @@ def block_bytes(model_xml: Path) -> int:
 
 
 class OpenVINORunner:
-    """Decoder on the CPU plugin. With a bf16 hint, bf16 KV and default dynamic quantisation its logits don't
-    depend on the batch; on processors without bf16 it computes in float32, where they may in the last digits.
-    Raises EngineFailed for a folder that holds no such model.
+    """Decoder on the CPU plugin, in bf16 where the processor has it and logits don't depend on the batch then, else in
+    float32. Raises EngineFailed for a folder that holds no such model.
     """
 
     def __init__(
@@ -76,15 +77,13 @@ class OpenVINORunner:
         with _blamed_on(model_xml):
             body, head = split(_read(core, model_xml), candidates)
             options = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": threads}
-            precision = _BF16 if "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") else _F32
-            self._body = core.compile_model(body, "CPU", options | precision).create_infer_request()
+            self._scratch_block = block_count
+            self._threads = threads
+            precision = self._compile_body(core, body, options)
             single = {"INFERENCE_PRECISION_HINT": "f32"}
             self._head = core.compile_model(head, "CPU", options | single).create_infer_request()
-            self._caches = self._bind_caches(block_count + 1)
             vocabulary = head.outputs[0].get_partial_shape()[1].get_length()
             fingerprint = _fingerprint(model_xml, precision)
-        self._scratch_block = block_count
-        self._threads = threads
         self._info = RunnerInfo(
             name="openvino",
             fingerprint=fingerprint,
@@ -95,6 +94,34 @@ class OpenVINORunner:
             candidates=min(candidates, vocabulary),
             exact_recompute=False,
         )
+
+    def _compile_body(self, core: ov.Core, body: ov.Model, options: dict[str, object]) -> dict[str, str]:
+        """Body and caches in the first precision whose kernels keep to one order of sums; returns which."""
+        capable = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        for precision in (_BF16, _F32) if capable else (_F32,):
+            self._caches: list[ov.Tensor] = []
+            self._body = core.compile_model(body, "CPU", options | precision).create_infer_request()
+            self._caches = self._bind_caches(self._scratch_block + 1)
+            if precision is _BF16 and self._is_steady():
+                break
+        return precision
+
+    def _is_steady(self) -> bool:
+        """Whether a token leaves the body with the same bits in small and large steps, of a prompt and of decode tokens. On
+        Emerald Rapids Xeons the plugin has other bf16 products for four rows and fewer.
+        """
+        prompts = {self._first_row(rows, 0) for rows in _ROWS if rows > 1}
+        decoded = {self._first_row(1, max(rows, self._threads) - 1) for rows in _ROWS}
+        return len(prompts) == len(decoded) == 1
+
+    def _first_row(self, tokens: int, company: int) -> bytes:
+        """The hidden state of the first of so many tokens, computed with `company` more sequences."""
+        ids, zero = np.ones(tokens, np.int32), np.zeros(1, np.int32)
+        places = np.arange(tokens, dtype=np.int32)
+        begins = np.array([0, tokens], np.int32)
+        batch = StepBatch(ids, places, zero, begins, zero, np.array([0, 1], np.int32), zero)
+        row: bytes = self._hidden(self._accompanied(batch, company)).data[0].tobytes()
+        return row
 
     def _bind_caches(self, block_count: int) -> list[ov.Tensor]:
         tensors = []
@@ -120,6 +147,13 @@ class OpenVINORunner:
         alone = self._threads - len(batch.past_lens)
         if alone > 0 and len(batch.token_ids) == len(batch.past_lens):
             batch = self._accompanied(batch, alone)
+        self._head.set_input_tensor(0, self._hidden(batch))
+        self._head.infer()
+        logits, values, ids = (self._head.get_output_tensor(index).data for index in range(3))
+        return StepLogits(*_order_ties(ids, values), logits)
+
+    def _hidden(self, batch: StepBatch) -> ov.Tensor:
+        """What the body makes of a batch, for the sampled rows; valid until the next call."""
         ends = batch.past_lens + np.diff(batch.subsequence_begins)
         inputs = {
             "input_ids": batch.token_ids.astype(np.int64),
@@ -134,10 +168,7 @@ class OpenVINORunner:
         for name, array in inputs.items():
             self._body.set_tensor(name, ov.Tensor(array, shared_memory=True))
         self._body.infer()
-        self._head.set_input_tensor(0, self._body.get_output_tensor(0))
-        self._head.infer()
-        logits, values, ids = (self._head.get_output_tensor(index).data for index in range(3))
-        return StepLogits(*_order_ties(ids, values), logits)
+        return self._body.get_output_tensor(0)
 
     def _accompanied(self, batch: StepBatch, count: int) -> StepBatch:
         """Decode tokens with `count` more sequences beside them, in a block that nobody else uses.

@@ -41,6 +41,13 @@ class DependsOnChunks(SimulatedRunner):
         return shifted(super().forward(batch), 1e-3 * middle)
 
 
+class DependsOnFewRows(SimulatedRunner):
+    """Another kernel for less than five tokens, as OpenVINO has on some Xeons."""
+
+    def forward(self, batch):
+        return shifted(super().forward(batch), 1e-3 * (len(batch.token_ids) < 5))
+
+
 class DependsOnDecoding(SimulatedRunner):
     """Leaves other KV for a token computed alone, but says it doesn't."""
 
@@ -74,6 +81,12 @@ def test_kernels_that_break_it_are_told_of(runner, word):
     assert len(checked.warnings) == 1
     assert word in checked.warnings[0]
     assert engine_info(runner().info, checked).fingerprint == "simulated-varying"
+
+
+def test_kernels_with_another_way_for_few_rows_are_told_of():
+    told = " ".join(self_check(DependsOnFewRows()).warnings)
+    assert "depend on the batch" in told
+    assert "how a prompt is cut" in told
 
 
 def test_a_pool_too_small_for_the_check_is_told_of():

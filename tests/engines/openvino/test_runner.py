@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import openvino as ov
 import pytest
 
 from chatwright.core.errors import EngineFailed
@@ -209,6 +210,27 @@ def test_ties_are_ordered_by_id():
 
 def test_this_machine_passes_the_self_check(runner):
     assert self_check(runner) == SelfCheck()
+
+
+def test_kernels_that_change_with_the_size_of_a_step_give_way_to_float32(model_xml, monkeypatch):
+    """bf16 where its kernels are steady and the processor has it; the fingerprint tells the two apart."""
+    forward = OpenVINORunner._hidden
+    made = []
+    for moved in (0, 1):
+
+        def hidden(self, batch, moved=moved):
+            rows = forward(self, batch).data
+            return ov.Tensor(rows * 0 + moved * len(batch.past_lens))
+
+        monkeypatch.setattr(OpenVINORunner, "_hidden", hidden)
+        runner = OpenVINORunner(model_xml, context_length=64, block_count=4, threads=2)
+        made.append((str(runner._caches[0].get_element_type()), runner.info.fingerprint))
+        runner.close()
+    (steady, one), (unsteady, other) = made
+    capable = "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    assert steady == ("<Type: 'bfloat16'>" if capable else "<Type: 'float16'>")
+    assert unsteady == "<Type: 'float16'>"
+    assert (one != other) == capable
 
 
 def test_info_says_what_the_model_is(runner, model_xml):

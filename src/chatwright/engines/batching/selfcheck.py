@@ -4,6 +4,7 @@ same text always.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -54,8 +55,8 @@ class SelfCheck(NamedTuple):
 
 
 def self_check(runner: Runner) -> SelfCheck:
-    """Compare a prompt's logits alone, beside a neighbour and in two chunks, and a decode step alone, beside another and
-    in a full batch; where the runner says that decoding leaves the KV of prefilling, that too.
+    """Compare a prompt's logits alone, beside a neighbour and in three chunks, the last one small, and a decode step alone,
+    beside another and in a full batch; where the runner says that decoding leaves the KV of prefilling, that too.
     """
     size = runner.info.block_size
     need = -(-(_LENGTH + 1) // size)
@@ -68,9 +69,8 @@ def self_check(runner: Runner) -> SelfCheck:
     beside = _step(runner, [(other, 0, there), (mine, 0, here)])[1]
     next_beside = _step(runner, [([9], len(other), there), ([7], _LENGTH, here)])[1]
     next_in_crowd = _in_crowd(runner, ([7], _LENGTH, here), range(2 * need, runner.info.block_count))
-    cut = _LENGTH // size // 2 * size
-    _step(runner, [(mine[:cut], 0, here)])
-    chunked = _step(runner, [(mine[cut:], cut, here)])[0]
+    for begin, end in pairwise([0, _LENGTH // size // 2 * size, _LENGTH - 2, _LENGTH]):
+        chunked = _step(runner, [(mine[begin:end], begin, here)])[0]
     warnings = []
     if not all(_same(alone, beside) and _same(next_alone, each) for each in (next_beside, next_in_crowd)):
         warnings.append("Logits depend on the batch on this machine: a seed may give other text under load.")

@@ -17,17 +17,9 @@ from chatwright.engines.openvino.graph import SAMPLED, split
 BLOCK_SIZE = 32  # what the CPU plugin's paged attention works with
 _BF16 = {"INFERENCE_PRECISION_HINT": "bf16", "KV_CACHE_PRECISION": "bf16"}
 _F32 = {"INFERENCE_PRECISION_HINT": "f32", "KV_CACHE_PRECISION": "f16"}
-"""Where a processor has no bf16 its paged attention refuses bf16 keys and values; f16 takes as many bytes."""
-
-_AMX_ROWS = 5
-"""Where a processor has AMX, the plugin multiplies fewer rows than these without it, which rounds otherwise."""
-
-
-def _has_amx() -> bool:
-    try:
-        return "amx_bf16" in Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return False
+"""In float32 its paged attention refuses bf16 keys and values; f16 takes as many bytes."""
+_ROWS = (1, 2, 4, 8, 16, 32)
+"""Sizes of a step among which the plugin may change kernels; all fit a block."""
 
 
 @contextlib.contextmanager
@@ -67,10 +59,9 @@ def block_bytes(model_xml: Path) -> int:
 
 
 class OpenVINORunner:
-    """Decoder on the CPU plugin. With a bf16 hint, bf16 KV and default dynamic quantisation its logits don't
-    depend on the batch; on processors without bf16 it computes in float32, where they may in the last digits.
-    That takes company for small batches; without `reproducible` they go alone. Raises EngineFailed for a folder that holds
-    no such model.
+    """Decoder on the CPU plugin, in bf16 where the processor has it and logits don't depend on the batch then, else in
+    float32. That takes company for small batches; without `reproducible` they go alone, in bf16 where there is any. Raises
+    EngineFailed for a folder that holds no such model.
     """
 
     def __init__(
@@ -88,17 +79,13 @@ class OpenVINORunner:
         with _blamed_on(model_xml):
             body, head = split(_read(core, model_xml), candidates)
             options = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": threads}
-            precision = _BF16 if "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") else _F32
-            self._body = core.compile_model(body, "CPU", options | precision).create_infer_request()
+            self._scratch_block = block_count
+            self._least_sequences = threads if reproducible else 1
+            precision = self._compile_body(core, body, options, reproducible=reproducible)
             single = {"INFERENCE_PRECISION_HINT": "f32"}
             self._head = core.compile_model(head, "CPU", options | single).create_infer_request()
-            self._caches = self._bind_caches(block_count + 1)
             vocabulary = head.outputs[0].get_partial_shape()[1].get_length()
-            least_rows = _AMX_ROWS if precision is _BF16 and _has_amx() else 1
-            fingerprint = _fingerprint(model_xml, precision, least_rows)
-        self._scratch_block = block_count
-        self._least_sequences = threads if reproducible else 1
-        self._least_rows = least_rows if reproducible else 1
+            fingerprint = _fingerprint(model_xml, precision)
         self._info = RunnerInfo(
             name="openvino",
             fingerprint=fingerprint,
@@ -110,6 +97,36 @@ class OpenVINORunner:
             exact_recompute=False,
             reproducible=reproducible,
         )
+
+    def _compile_body(
+        self, core: ov.Core, body: ov.Model, options: dict[str, object], *, reproducible: bool
+    ) -> dict[str, str]:
+        """Body and caches in the first precision whose kernels keep to one order of sums, or simply the first; returns which."""
+        capable = "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        for precision in (_BF16, _F32) if capable else (_F32,):
+            self._caches: list[ov.Tensor] = []
+            self._body = core.compile_model(body, "CPU", options | precision).create_infer_request()
+            self._caches = self._bind_caches(self._scratch_block + 1)
+            if not reproducible or (precision is _BF16 and self._is_steady()):
+                break
+        return precision
+
+    def _is_steady(self) -> bool:
+        """Whether a token leaves the body with the same bits in small and large steps, of a prompt and of decode tokens. On
+        Emerald Rapids Xeons the plugin has other bf16 products for four rows and fewer.
+        """
+        prompts = {self._first_row(rows, 0) for rows in _ROWS if rows > 1}
+        decoded = {self._first_row(1, max(rows, self._least_sequences) - 1) for rows in _ROWS}
+        return len(prompts) == len(decoded) == 1
+
+    def _first_row(self, tokens: int, company: int) -> bytes:
+        """The hidden state of the first of so many tokens, computed with `company` more sequences."""
+        ids, zero = np.ones(tokens, np.int32), np.zeros(1, np.int32)
+        places = np.arange(tokens, dtype=np.int32)
+        begins = np.array([0, tokens], np.int32)
+        batch = StepBatch(ids, places, zero, begins, zero, np.array([0, 1], np.int32), zero)
+        row: bytes = self._hidden(self._accompanied(batch, company)).data[0].tobytes()
+        return row
 
     def _bind_caches(self, block_count: int) -> list[ov.Tensor]:
         tensors = []
@@ -132,11 +149,16 @@ class OpenVINORunner:
 
     def forward(self, batch: StepBatch) -> StepLogits:
         """Body for every token, head for the sampled rows."""
-        missing = self._least_rows - len(batch.token_ids)
-        if len(batch.token_ids) == len(batch.past_lens):
-            missing = max(missing, self._least_sequences - len(batch.past_lens))
-        if missing > 0:
-            batch = self._accompanied(batch, missing)
+        alone = self._least_sequences - len(batch.past_lens)
+        if alone > 0 and len(batch.token_ids) == len(batch.past_lens):
+            batch = self._accompanied(batch, alone)
+        self._head.set_input_tensor(0, self._hidden(batch))
+        self._head.infer()
+        logits, values, ids = (self._head.get_output_tensor(index).data for index in range(3))
+        return StepLogits(*_order_ties(ids, values), logits)
+
+    def _hidden(self, batch: StepBatch) -> ov.Tensor:
+        """What the body makes of a batch, for the sampled rows; valid until the next call."""
         ends = batch.past_lens + np.diff(batch.subsequence_begins)
         inputs = {
             "input_ids": batch.token_ids.astype(np.int64),
@@ -151,17 +173,13 @@ class OpenVINORunner:
         for name, array in inputs.items():
             self._body.set_tensor(name, ov.Tensor(array, shared_memory=True))
         self._body.infer()
-        self._head.set_input_tensor(0, self._body.get_output_tensor(0))
-        self._head.infer()
-        logits, values, ids = (self._head.get_output_tensor(index).data for index in range(3))
-        return StepLogits(*_order_ties(ids, values), logits)
+        return self._body.get_output_tensor(0)
 
     def _accompanied(self, batch: StepBatch, count: int) -> StepBatch:
         """A step with `count` more sequences of one token beside its own, in a block that nobody else uses.
 
         The plugin splits the contexts of fewer sequences than threads over its threads, which adds the parts up in
-        another order than in a larger batch, and takes few rows through other instructions; with company the order is
-        always the same.
+        another order than in a larger batch; with company the order is always the same.
         """
         none, tokens, blocks = np.zeros(count, np.int32), len(batch.token_ids), len(batch.block_indices)
         more = np.arange(1, count + 1, dtype=np.int32)
@@ -214,12 +232,11 @@ def _order_ties(ids: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.nda
     return np.take_along_axis(ids, order, 1), np.take_along_axis(values, order, 1)
 
 
-def _fingerprint(model_xml: Path, precision: dict[str, str], least_rows: int) -> str:
+def _fingerprint(model_xml: Path, precision: dict[str, str]) -> str:
     """Model bytes, library version and settings: what the logits depend on, short of the processor."""
     digest = hashlib.blake2b(digest_size=6)
     weights = model_xml.with_suffix(".bin")
     with weights.open("rb") as file:
         digest.update(file.read(1 << 20))
-    settings = f"{weights.stat().st_size} {ov.get_version()} {sorted(precision.values())} {least_rows}"
-    digest.update(settings.encode())
+    digest.update(f"{weights.stat().st_size} {ov.get_version()} {sorted(precision.values())}".encode())
     return digest.hexdigest()

@@ -65,7 +65,12 @@ CAPABILITIES = (
     Capability("response_format", "mapped", "needs the guidance backend", "guidance"),
     Capability("tools", "mapped", "needs the guidance backend", "guidance"),
     Capability("prediction", "emulated", "only a guess, and dropped: it never changes an answer"),
-    Capability("reasoning_effort", "emulated", "thinking is cut by our logits processor", "processor"),
+    Capability(
+        "reasoning_effort",
+        "emulated",
+        "our logits processor cuts thinking whose markers are single tokens",
+        "processor",
+    ),
     Capability("disaggregated_params", "mapped", "kv_transfer_params; needs a KV connector", "kv_transfer"),
     Capability("service_tier", "mapped", "priority, where vLLM runs with --scheduling-policy priority"),
 )

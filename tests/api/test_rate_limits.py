@@ -66,7 +66,7 @@ def test_refusal_is_remembered_and_passed_on() -> None:
     assert (b"x-ratelimit-remaining-tokens", b"0") in headers(scope)
 
 
-def remaining(response: httpx.Response) -> tuple[str | None, str | None]:
+def remaining(response: httpx.Response) -> tuple[str | None, ...]:
     return tuple(response.headers.get(f"x-ratelimit-remaining-{kind}") for kind in ("requests", "tokens"))
 
 

@@ -240,7 +240,7 @@ def live(new_home: Callable[[], Path], backend: str | None, clustered: bool) -> 
     """The server most tests talk to, on the default engine or the one that is under test."""
     home = new_home()
     if clustered:
-        text = f'api_keys = ["another", "{KEY}"]\n[[models]]\nmodel = "{MODEL}"\nthreads = 1\n'
+        text = f'api_keys = ["another", "{KEY}"]\n[[models]]\nmodel = "{MODEL}"\n'
         with on_ray(home, 0, 2, text) as url:
             yield Live(url, home)
         return
@@ -266,7 +266,7 @@ def elsewhere(
 
 @pytest.fixture(scope="session")
 def live_openvino(new_home: Callable[[], Path], backend: str | None, clustered: bool) -> Iterator[Live]:
-    """A second one, configured by a file: on the OpenVINO kernels, where ours are under test."""
+    """A second one with a small context, configured by a file: on the OpenVINO kernels, where ours are under test alone."""
     home = new_home()
     config = home / "chatwright.toml"
     engine = (
@@ -277,7 +277,7 @@ def live_openvino(new_home: Callable[[], Path], backend: str | None, clustered: 
     common = f'api_keys = ["{KEY}"]\nstep_tokens = 256\n[[models]]\nmodel = "{MODEL}"\n'
     small = 'context_length = 512\naliases = ["tiny"]\n'
     if clustered:
-        with on_ray(home, 1, 1, f'{common}engine = "openvino"\n{small}') as url:
+        with on_ray(home, 1, 1, f"{common}{small}") as url:
             yield Live(url, home)
         return
     config.write_text(f"{common}engine = {engine}\n{small}")

@@ -17,7 +17,7 @@ PORTS = {
     "HAPROXY_STATS_PORT": 18404,
 }
 """What Serve gives its replicas and its proxy: two clusters on one machine must not meet."""
-MODEL_LINES = "kv_cache_gib = 0.5\n[models.ray]\nresources = { engine = 1.0 }\n"
+MODEL_LINES = "threads = 1\nkv_cache_gib = 0.5\n[models.ray]\nresources = { engine = 1.0 }\n"
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import uuid
 from dataclasses import dataclass
 from time import perf_counter
@@ -23,7 +22,7 @@ from chatwright.service.constraint import compile_answer
 from chatwright.service.handoff import Handoffs
 from chatwright.service.length import Fit, fit
 from chatwright.service.model import ServedModel
-from chatwright.service.prompt import ENCODED_ON_LOOP, BuiltPrompt, build_prompt, encode
+from chatwright.service.prompt import ENCODED_ON_LOOP, BuiltPrompt, aside, build_prompt, encode
 from chatwright.service.resolve import check_ids, check_token_ids, resolve_sampling
 from chatwright.service.thinking import check_effort, thinking_budget
 
@@ -91,7 +90,7 @@ async def _sampling(request: ChatRequest, model: ServedModel, max_tokens: int) -
     """256 bad words of 1,000 characters take half a second to encode: other requests go on meanwhile."""
     if sum(map(len, request.sampling.bad_words)) <= ENCODED_ON_LOOP:
         return resolve_sampling(request.sampling, model, max_tokens)
-    return await asyncio.to_thread(resolve_sampling, request.sampling, model, max_tokens)
+    return await aside(resolve_sampling, request.sampling, model, max_tokens)
 
 
 def _scheduling(account: Account, tier: str, length: Fit, deadline: float | None) -> dict[str, Any]:

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import ParamSpec, TypeVar
 
 import msgspec
 
@@ -15,6 +19,12 @@ from chatwright.tokenization.tokenizer import Tokenizer
 
 ENCODED_ON_LOOP = 4096
 """Texts up to so many characters are encoded at once (about a millisecond); longer ones in a thread."""
+ENCODED_WITH_OTHERS = 64 * 1024
+"""Up to so many, in a thread that all requests share; longer ones take seconds, and wait for one another only."""
+_LONG_WORK = ThreadPoolExecutor(2, thread_name_prefix="long")
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 class BuiltPrompt(msgspec.Struct, frozen=True):
@@ -44,7 +54,14 @@ async def encode(tokenizer: Tokenizer, text: str, add_special_tokens: bool = Fal
     """Token ids of a client's text; other requests go on meanwhile."""
     if len(text) <= ENCODED_ON_LOOP:
         return tokenizer.encode(text, add_special_tokens)
-    return await asyncio.to_thread(tokenizer.encode, text, add_special_tokens)
+    if len(text) <= ENCODED_WITH_OTHERS:
+        return await asyncio.to_thread(tokenizer.encode, text, add_special_tokens)
+    return await aside(tokenizer.encode, text, add_special_tokens)
+
+
+async def aside(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Work of seconds, in one of two threads of its own: many such jobs must not keep others from theirs."""
+    return await asyncio.get_running_loop().run_in_executor(_LONG_WORK, partial(work, *args, **kwargs))
 
 
 def visible_tools(request: ChatRequest) -> tuple[Tool, ...]:

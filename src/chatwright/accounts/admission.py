@@ -48,13 +48,13 @@ class Admission:
         """Settle limits and bill. The first call counts, even if its caller is cancelled meanwhile.
 
         Returns once the bill is committed: await it before the answer's last bytes are sent. "refused" gives
-        the limits back whole and waits for no commit, since there is no bill. `content` is kept beside the bill.
+        the limits back whole. `content` is kept beside the bill.
         """
         self._entry.close(status, usage, self._price.cost(usage), finish_reason, content)
         if status == "refused":
             await self._reservation.cancel()
-            return
-        await self._reservation.settle(usage.total_tokens)
+        else:
+            await self._reservation.settle(usage.total_tokens)
         await self._entry.closed()
 
 

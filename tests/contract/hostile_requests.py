@@ -74,6 +74,11 @@ def _format(schema: Any, name: str = "n") -> bytes:
     return body(response_format={"type": "json_schema", "json_schema": {"name": name, "schema": schema}})
 
 
+def _tagged(n: int) -> bytes:
+    one = {"begin": "<a>", "schema": {"type": "boolean"}, "end": "</a>"}
+    return body(response_format={"type": "structural_tag", "structures": [one], "triggers": ["<a"] * n})
+
+
 def _schema(n: int) -> dict[str, Any]:
     return {"type": "boolean", "description": "x" * (n - len('{"type":"boolean","description":""}'))}
 
@@ -116,6 +121,7 @@ EDGES: dict[Limit, tuple[Callable[[int], bytes], str | None]] = {
         lambda n: body(response_format={"type": "grammar", "grammar": 'root ::= "a"'.ljust(n)}),
         "response_format",
     ),
+    limits.STRUCTURES: (_tagged, "response_format"),
     limits.CHAT_TEMPLATE: (lambda n: body(chat_template="a b " * (n // 4) + "c" * (n % 4)), "chat_template"),
     limits.TEMPLATE_ARGS: (
         lambda n: body(chat_template_args={f"a{i}": i for i in range(n)}),

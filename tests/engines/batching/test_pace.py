@@ -36,6 +36,17 @@ def test_a_mixed_step_stays_under_its_stretch_once_learnt(decoding):
     assert cost(decoding, prompt) >= 1.8 * cost(decoding), "prefill is held back for nothing"
 
 
+def test_many_prompts_enter_at_the_pace_that_all_will_have():
+    pace = Pace(512)
+    pace.observe(0, 512, cost(0, 512))
+    for decoding in (4, 32) * 20:
+        pace.observe(decoding, 0, cost(decoding))
+    alone = pace.allowance(4)
+    assert pace.allowance(4, coming=1) == alone
+    assert pace.allowance(4, coming=29) == pytest.approx(pace.allowance(32), abs=2)
+    assert pace.allowance(4, coming=29) > 1.5 * alone
+
+
 def test_step_times_are_told_apart_by_rows():
     pace = Pace(512)
     rng = random.Random(3)

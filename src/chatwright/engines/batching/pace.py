@@ -60,11 +60,15 @@ class Pace:
         self._decode = _Line()
         self._per_prompt_token: float | None = None
 
-    def allowance(self, decoding: int, stretch: float | None = None) -> int:
-        """Prompt tokens the next step may hold beside `decoding` sequences; at least 1. `stretch` in place of the usual."""
+    def allowance(self, decoding: int, coming: int = 1, stretch: float | None = None) -> int:
+        """Prompt tokens the next step may hold beside `decoding` sequences; at least 1. `stretch` in place of the usual.
+
+        Where several prompts are `coming`, the measure is a step that has them too: that is the pace all will soon have, and
+        creeping in at that of a few would keep the many waiting.
+        """
         if decoding == 0:
             return self.step_tokens
-        idle = self._decode.at(decoding, self._per_prompt_token)
+        idle = self._decode.at(decoding + max(0, coming - 1), self._per_prompt_token)
         if not idle or not self._per_prompt_token:
             return min(self.step_tokens, FIRST_GUESS)
         spare = ((stretch or self.stretch) - 1) * idle

@@ -102,9 +102,12 @@ class Scheduler:
 
     def _open(self, decoding: int) -> Plan:
         """A step's budget, less what earlier ones let in early: on the whole, running streams keep the same pace."""
-        allowed = self.pace.allowance(decoding)
+        coming = min(len(self.running) + len(self.waiting), self.limits.max_sequences) - decoding
+        allowed = self.pace.allowance(decoding, coming)
         owed, self._owed = self._owed, max(0, self._owed - allowed)
-        loan = 0 if owed or not decoding else self.pace.allowance(decoding, self.limits.burst) - allowed
+        loan = (
+            0 if owed or not decoding else self.pace.allowance(decoding, coming, self.limits.burst) - allowed
+        )
         return Plan(max(self._least_chunk, allowed - owed), max(0, loan))
 
     def _turn(self, sequence: Sequence, budget: int, plan: Plan) -> int:

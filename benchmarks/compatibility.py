@@ -58,7 +58,9 @@ def examine(name: str) -> None:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if not done.stdout:
             raise SystemExit(f"the doctor of {name} said nothing:\n{done.stderr}")
-        report: dict[str, Any] = json.loads(done.stdout)
+        report: dict[str, Any] = json.loads(
+            done.stdout.replace(f"{ROOT}/", "")
+        )  # where it lies here is nobody's business
         report |= {"server": f"{server.name} ({server.version})", "model": MODEL}
         if name in NOTES:
             report["note"] = NOTES[name]

@@ -21,6 +21,7 @@ import uvloop
 
 from benchmarks import machine, report
 from benchmarks.bench import FULL, SMOKE, Bench
+from benchmarks.scale import report as scaling
 from benchmarks.scenarios import (
     beside_vllm,
     billion,
@@ -112,6 +113,7 @@ def main() -> None:
         failed = run(names, bench, folder)
     if not options.out:
         report.publish()
+        scaling.publish()  # its bill is reckoned with what was measured here
     if failed:
         sys.exit(f"failed: {', '.join(failed)}")
 
